@@ -1,0 +1,225 @@
+package caddymodule
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"go.uber.org/zap"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+func init() {
+	caddy.RegisterModule(App{})
+}
+
+// App is the authorization server: it owns the issuer, the store, the keys,
+// the ways to sign in and the clients. The `mcp_auth` handlers of all sites
+// share it.
+type App struct {
+	// The issuer identifier: the public URL of this server, without a trailing
+	// slash. Every URL that is published begins with it, so a change logs
+	// everybody out. It must use https, except on localhost. Placeholders such
+	// as `{env.ISSUER}` are replaced when the configuration is loaded.
+	// Required. Example: `https://mcp.example.com`
+	Issuer string `json:"issuer,omitempty"`
+
+	// Where state is kept. Default: the `embedded` store, one file in Caddy's
+	// data directory.
+	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mcp_auth.stores inline_key=module"`
+
+	// How people sign in. Required. `auto` approves at once and is for
+	// development.
+	LoginRaw json.RawMessage `json:"login,omitempty" caddy:"namespace=mcp_auth.logins inline_key=module"`
+
+	// Which clients there are and how they register.
+	Registration RegistrationConfig `json:"registration,omitzero"`
+
+	// Clients that are registered in the configuration.
+	Clients []ClientConfig `json:"clients,omitempty"`
+
+	// Keys that sign and seal.
+	Keys KeysConfig `json:"keys,omitzero"`
+
+	// How long codes, tokens and sessions last.
+	Lifetimes LifetimesConfig `json:"lifetimes,omitzero"`
+
+	// Turns off `/register`, `/authorize` and `/token` at the root of the
+	// issuer, which clients of MCP revision 2025-03-26 expect there.
+	DisableRootPaths bool `json:"disable_root_paths,omitempty"`
+
+	// Adds `/dev/token`, which mints a token for whoever asks. For development;
+	// refused on an issuer that is not on localhost.
+	Development bool `json:"development,omitempty"`
+
+	// Lets `login auto` and `development` run on an issuer that others can
+	// reach, and lets other machines use them. Whoever can connect gets in.
+	InsecureAutoApprove bool `json:"insecure_auto_approve,omitempty"`
+
+	ctx      caddy.Context
+	logger   *zap.Logger
+	store    store.Store
+	login    login.Method
+	keys     *keys.Manager
+	stateKey string
+	state    *state
+	acquired bool // the state was taken from the pool
+	observer *observer
+	verifier *resource.Verifier
+
+	resources *registry
+	server    func() (*authserver.Server, error)
+
+	stop context.CancelFunc
+	done *sync.WaitGroup
+}
+
+// openTimeout bounds how long a configuration waits for its store.
+const openTimeout = 15 * time.Second
+
+// CaddyModule returns the Caddy module information.
+func (App) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "mcp_auth",
+		New: func() caddy.Module { return new(App) },
+	}
+}
+
+// Provision opens the store and the key ring.
+func (a *App) Provision(ctx caddy.Context) error {
+	a.ctx, a.logger = ctx, ctx.Logger()
+	a.observer = newObserver(ctx, a.logger)
+	a.resources, a.done = new(registry), new(sync.WaitGroup)
+	a.server = sync.OnceValues(a.newServer)
+	if err := a.replace(caddy.NewReplacer()); err != nil {
+		return err
+	}
+	cfg := a.config()
+	if err := cfg.Check(); err != nil {
+		return err
+	}
+	if err := a.loadGuests(); err != nil {
+		return err
+	}
+	opening, cancel := context.WithTimeout(ctx, openTimeout)
+	defer cancel()
+	var err error
+	if a.keys, err = keys.Open(opening, time.Now(), a.store, a.keyOptions()); err != nil {
+		return fmt.Errorf("opening the key ring: %w", err)
+	}
+	a.stateKey = a.keys.Ring().ID + " " + a.Issuer
+	shared, _, err := states.LoadOrNew(a.stateKey, newState)
+	if err != nil {
+		return err
+	}
+	a.state, a.acquired = shared.(*state), true
+	a.verifier = &resource.Verifier{Issuer: a.Issuer, Keys: a.verifyKey, Cache: a.state.tokens, Now: time.Now}
+	// Without the revocations so far, ended sessions would come to life again.
+	return a.state.revoked.Follow(opening, time.Now(), a.store)
+}
+
+func (a *App) verifyKey(kid string) (string, any, bool) { return a.keys.Ring().VerifyKey(kid) }
+
+// replace fills placeholders in. One that is unknown or empty is an error, or
+// a missing environment variable would become an empty secret.
+func (a *App) replace(repl *caddy.Replacer) error {
+	fields := []*string{&a.Issuer, &a.Keys.Secret, &a.Registration.AccessToken}
+	for i := range a.Clients {
+		fields = append(fields, &a.Clients[i].Secret)
+	}
+	for _, f := range fields {
+		value, err := repl.ReplaceOrErr(*f, true, true)
+		if err != nil {
+			return err
+		}
+		*f = value
+	}
+	return nil
+}
+
+func (a *App) loadGuests() error {
+	if a.StoreRaw == nil {
+		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
+	}
+	if a.LoginRaw == nil {
+		return errors.New("no login is configured: say how people sign in with the login option (login auto approves everyone, for development)")
+	}
+	guest, err := a.ctx.LoadModule(a, "StoreRaw")
+	if err != nil {
+		return fmt.Errorf("loading the store: %w", err)
+	}
+	var ok bool
+	if a.store, ok = guest.(store.Store); !ok {
+		return fmt.Errorf("module %T is not a store", guest)
+	}
+	if guest, err = a.ctx.LoadModule(a, "LoginRaw"); err != nil {
+		return fmt.Errorf("loading the login: %w", err)
+	}
+	if a.login, ok = guest.(login.Method); !ok {
+		return fmt.Errorf("module %T is not a login", guest)
+	}
+	return nil
+}
+
+// newServer builds the server, once every site has been provisioned.
+func (a *App) newServer() (*authserver.Server, error) {
+	cfg := a.config()
+	cfg.Resources = a.resources.list()
+	return authserver.New(cfg, authserver.Deps{
+		Store: a.store, Keys: a.keys, Revoked: a.state.revoked, Login: a.login, Observer: a.observer,
+	})
+}
+
+// Start begins the background work. It fails on what only the whole
+// configuration shows, such as two sites with one resource.
+func (a *App) Start() error {
+	if _, err := a.server(); err != nil {
+		return err
+	}
+	if a.login.Unattended() {
+		a.logger.Warn("LOGIN AUTO APPROVES EVERYONE WITHOUT ASKING: use it for development only",
+			zap.String("issuer", a.Issuer), zap.Bool("insecure_auto_approve", a.InsecureAutoApprove))
+	}
+	if a.Development {
+		a.logger.Warn("DEVELOPMENT MODE MINTS TOKENS FOR WHOEVER ASKS", zap.String("endpoint", a.Issuer+"/dev/token"))
+	}
+	ctx, cancel := context.WithCancel(a.ctx)
+	a.stop = cancel
+	a.done.Go(func() { a.maintain(ctx) })
+	return nil
+}
+
+// Stop ends the background work.
+func (a *App) Stop() error {
+	if a.stop != nil {
+		a.stop()
+	}
+	a.done.Wait()
+	return nil
+}
+
+// Cleanup lets go of the shared state, if Provision got that far.
+func (a *App) Cleanup() error {
+	if !a.acquired {
+		return nil
+	}
+	a.acquired = false
+	_, err := states.Delete(a.stateKey)
+	return err
+}
+
+// Interface guards
+var (
+	_ caddy.App          = (*App)(nil)
+	_ caddy.Provisioner  = (*App)(nil)
+	_ caddy.CleanerUpper = (*App)(nil)
+)

@@ -1,0 +1,242 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("mcp_auth", parseApp)
+	httpcaddyfile.RegisterDirective("mcp_auth", parseHandler)
+	httpcaddyfile.RegisterDirective("mcp_auth_server", parseServerHandler)
+	// Ahead of everything that rewrites or answers: the path that is judged is
+	// the one that the client sent.
+	httpcaddyfile.RegisterDirectiveOrder("mcp_auth", httpcaddyfile.Before, "request_body")
+	httpcaddyfile.RegisterDirectiveOrder("mcp_auth_server", httpcaddyfile.Before, "request_body")
+}
+
+// option parses one option of a block; the dispenser stands on its name.
+type option func(d *caddyfile.Dispenser) error
+
+// parseBlock reads the options of a block. An unknown one is an error that
+// lists the known ones.
+func parseBlock(d *caddyfile.Dispenser, what string, options map[string]option) error {
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		name := d.Val()
+		parse, ok := options[name]
+		if !ok {
+			return d.Errf("unknown option of %s: %s (known: %s)", what, name, known(options))
+		}
+		if err := parse(d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// parseApp reads the global option:
+//
+//	mcp_auth {
+//		issuer                <url>
+//		store                 <module> ...
+//		login                 <module> ...
+//		registration          off | { ... }
+//		client                <client_id> { ... }
+//		algorithm             ES256|RS256|EdDSA|HS256
+//		secret                <secret> [derive]
+//		key_rotation          <duration>|off
+//		access_token_lifetime <duration>
+//		code_lifetime         <duration>
+//		refresh_grace         <duration>|off
+//		refresh_idle          <duration>
+//		refresh_lifetime      <duration>
+//		root_paths            on|off
+//		development
+//		insecure_auto_approve
+//	}
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	d.Next() // mcp_auth
+	if existing != nil {
+		return nil, d.Err("the global option mcp_auth occurs twice: one server has one issuer")
+	}
+	if d.NextArg() {
+		return nil, d.ArgErr()
+	}
+	app := new(App)
+	if err := parseBlock(d, "mcp_auth", app.options()); err != nil {
+		return nil, err
+	}
+	if app.Issuer == "" {
+		return nil, d.Err("mcp_auth needs an issuer: the public URL of this server, such as https://mcp.example.com")
+	}
+	return httpcaddyfile.App{Name: "mcp_auth", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+func (a *App) options() map[string]option {
+	rootPaths := true
+	return map[string]option{
+		"issuer":                text(&a.Issuer),
+		"store":                 guest("mcp_auth.stores.", &a.StoreRaw),
+		"login":                 guest("mcp_auth.logins.", &a.LoginRaw),
+		"registration":          a.Registration.parse,
+		"client":                a.parseClient,
+		"algorithm":             text(&a.Keys.Algorithm),
+		"secret":                a.Keys.parseSecret,
+		"key_rotation":          duration(&a.Keys.RotateEvery),
+		"access_token_lifetime": duration(&a.Lifetimes.AccessToken),
+		"code_lifetime":         duration(&a.Lifetimes.Code),
+		"refresh_grace":         duration(&a.Lifetimes.RefreshGrace),
+		"refresh_idle":          duration(&a.Lifetimes.RefreshIdle),
+		"refresh_lifetime":      duration(&a.Lifetimes.RefreshAbsolute),
+		"development":           flag(&a.Development),
+		"insecure_auto_approve": flag(&a.InsecureAutoApprove),
+		"root_paths": func(d *caddyfile.Dispenser) error {
+			err := onOff(&rootPaths)(d)
+			a.DisableRootPaths = !rootPaths
+			return err
+		},
+	}
+}
+
+// parseSecret reads: secret <secret> [derive].
+func (k *KeysConfig) parseSecret(d *caddyfile.Dispenser) error {
+	args := d.RemainingArgs()
+	switch {
+	case len(args) == 1:
+	case len(args) == 2 && args[1] == "derive":
+		k.Derive = true
+	default:
+		return d.ArgErr()
+	}
+	k.Secret = args[0]
+	return nil
+}
+
+// parse reads:
+//
+//	registration off
+//	registration {
+//		access_token     <token>
+//		redirect_schemes <scheme...>|none
+//	}
+func (c *RegistrationConfig) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		c.Disabled = d.Val() == "off"
+		if !c.Disabled || d.NextArg() {
+			return d.ArgErr()
+		}
+	}
+	return parseBlock(d, "registration", map[string]option{
+		"access_token": text(&c.AccessToken),
+		"redirect_schemes": func(d *caddyfile.Dispenser) error {
+			schemes := d.RemainingArgs()
+			if len(schemes) == 0 {
+				return d.ArgErr()
+			}
+			if len(schemes) == 1 && schemes[0] == "none" {
+				schemes = []string{}
+			}
+			c.RedirectSchemes = schemes
+			return nil
+		},
+	})
+}
+
+// parseClient reads:
+//
+//	client <client_id> {
+//		secret       <secret>
+//		name         <name>
+//		redirect_uri <uri...>
+//		auth_method  none|client_secret_basic|client_secret_post
+//	}
+func (a *App) parseClient(d *caddyfile.Dispenser) error {
+	var c ClientConfig
+	if !d.AllArgs(&c.ID) {
+		return d.ArgErr()
+	}
+	err := parseBlock(d, "client", map[string]option{
+		"secret":       text(&c.Secret),
+		"name":         text(&c.Name),
+		"redirect_uri": list(&c.RedirectURIs),
+		"auth_method":  text(&c.AuthMethod),
+	})
+	a.Clients = append(a.Clients, c)
+	return err
+}
+
+// parseHandler reads the directive. It takes no matcher, which would hide the
+// well-known paths:
+//
+//	mcp_auth {
+//		resource         <uri...>
+//		name             <text>
+//		documentation    <url>
+//		paths            <path...>
+//		public           <path...>
+//		scopes           <scope...>
+//		trusted_origins  <origin...>
+//		identity_header  user|email|name|client|scope <header>|off
+//		max_body         <size>|off
+//		max_calls        <number>
+//	}
+func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // mcp_auth
+	if h.NextArg() {
+		return nil, h.Errf("mcp_auth takes no matcher and no argument (%s): the options resource, paths and public say what it covers", h.Val())
+	}
+	if _, ok := h.Option("mcp_auth").(httpcaddyfile.App); !ok {
+		return nil, h.Err("mcp_auth needs the global option mcp_auth, which says at least the issuer and a login")
+	}
+	handler := new(Handler)
+	if err := parseBlock(h.Dispenser, "mcp_auth", handler.options()); err != nil {
+		return nil, err
+	}
+	return h.NewRoute(nil, handler), nil
+}
+
+func (h *Handler) options() map[string]option {
+	return map[string]option{
+		"resource":        list(&h.Resource),
+		"name":            text(&h.Name),
+		"documentation":   text(&h.Documentation),
+		"paths":           list(&h.Paths),
+		"public":          list(&h.Public),
+		"scopes":          list(&h.Scopes),
+		"trusted_origins": list(&h.TrustedOrigins),
+		"identity_header": h.IdentityHeaders.parse,
+		"max_body":        size(&h.MaxBody),
+		"max_calls":       number(&h.MaxCalls),
+	}
+}
+
+// parse reads: identity_header <claim> <header>|off.
+func (c *IdentityHeadersConfig) parse(d *caddyfile.Dispenser) error {
+	var claim, name string
+	if !d.AllArgs(&claim, &name) {
+		return d.ArgErr()
+	}
+	field, ok := map[string]*string{
+		"user": &c.User, "email": &c.Email, "name": &c.Name, "client": &c.Client, "scope": &c.Scope,
+	}[claim]
+	if !ok {
+		return d.Errf("unknown identity_header %s (known: client, email, name, scope, user)", claim)
+	}
+	*field = name
+	return nil
+}
+
+// parseServerHandler reads the directive, which has no options:
+//
+//	mcp_auth_server
+func parseServerHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // mcp_auth_server
+	if h.NextArg() || h.NextBlock(0) {
+		return nil, h.Err("mcp_auth_server takes no matcher, argument or block")
+	}
+	if _, ok := h.Option("mcp_auth").(httpcaddyfile.App); !ok {
+		return nil, h.Err("mcp_auth_server needs the global option mcp_auth, which says at least the issuer and a login")
+	}
+	return h.NewRoute(nil, new(ServerHandler)), nil
+}

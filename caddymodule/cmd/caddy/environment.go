@@ -1,0 +1,168 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule"
+)
+
+// environment is what the environment variables say, in the terms of the root
+// Caddyfile. The names are those of the two demo servers that this project
+// descends from; the table in the README explains them.
+type environment struct {
+	// vars are variables for the Caddyfile.
+	vars map[string]string
+	// signingSecret and clientSecret go into the configuration directly.
+	signingSecret, clientSecret string
+}
+
+// demoClient is the client that CLIENT_SECRET belongs to.
+const demoClient = "demo-client"
+
+func demoEnvironment(lookup func(string) (string, bool)) (*environment, error) {
+	get := func(names ...string) string {
+		for _, name := range names {
+			if v, ok := lookup(name); ok && v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	e := &environment{vars: map[string]string{}, signingSecret: get("JWT_SECRET_KEY"), clientSecret: get("CLIENT_SECRET")}
+	if err := e.addresses(get("SERVER_URL", "BASE_URL"), get("ISSUER"), get("AUDIENCE")); err != nil {
+		return nil, err
+	}
+	if minutes := get("JWT_ACCESS_TOKEN_EXPIRE_MINUTES"); minutes != "" {
+		if n, err := strconv.Atoi(minutes); err != nil || n < 1 {
+			return nil, fmt.Errorf("JWT_ACCESS_TOKEN_EXPIRE_MINUTES=%s is not a whole number of minutes", minutes)
+		}
+		e.vars["JWT_ACCESS_TOKEN_EXPIRE_MINUTES"] = minutes
+	}
+	if alg := get("JWT_ALGORITHM"); alg != "" {
+		e.vars["JWT_ALGORITHM"] = alg
+	} else if e.signingSecret != "" {
+		e.vars["JWT_ALGORITHM"] = "HS256" // what a secret key signs with
+	}
+	level, err := logLevel(get("LOG_LEVEL"), get("DEBUG"))
+	if err != nil {
+		return nil, err
+	}
+	e.vars["LOG_LEVEL"] = level
+	return e, nil
+}
+
+// addresses works out where the demo listens, what its issuer is and what it
+// protects. The server's own URL stands for whatever is not given.
+func (e *environment) addresses(server, issuer, audience string) error {
+	if server == "" {
+		server = "http://localhost:8080"
+		if issuer != "" {
+			server = issuer
+		}
+	}
+	server = strings.TrimRight(server, "/")
+	u, err := url.Parse(server)
+	if err != nil || u.Host == "" || u.Scheme != "http" || !isLoopback(u.Hostname()) {
+		return fmt.Errorf("SERVER_URL=%s must be an http URL on localhost: the demo approves everyone, so nobody else may reach it", server)
+	}
+	origin := u.Scheme + "://" + u.Host
+	if issuer == "" {
+		issuer = origin
+	}
+	if audience == "" {
+		audience = origin + "/mcp " + origin + "/sse"
+	}
+	site := origin
+	if u.Hostname() == "localhost" {
+		site += ", http://127.0.0.1:" + portOf(u)
+	}
+	e.vars["ISSUER"], e.vars["AUDIENCE"], e.vars["SERVER_URL"] = strings.TrimRight(issuer, "/"), audience, site
+	return nil
+}
+
+func portOf(u *url.URL) string {
+	if p := u.Port(); p != "" {
+		return p
+	}
+	return "80"
+}
+
+// logLevel translates the names of other systems' levels to Caddy's.
+func logLevel(level, debug string) (string, error) {
+	if on, err := strconv.ParseBool(debug); err == nil && on && level == "" {
+		level = "debug"
+	}
+	switch strings.ToUpper(level) {
+	case "":
+		return "WARN", nil
+	case "DEBUG", "INFO", "WARN", "ERROR":
+		return strings.ToUpper(level), nil
+	case "WARNING":
+		return "WARN", nil
+	case "CRITICAL", "FATAL":
+		return "ERROR", nil
+	}
+	return "", fmt.Errorf("LOG_LEVEL=%s is not debug, info, warning or error", level)
+}
+
+// apply puts secrets into the configuration. They never pass through the text
+// of a Caddyfile, where a special character would change its meaning.
+func (e *environment) apply(app *caddymodule.App) {
+	if e.signingSecret != "" {
+		app.Keys.Secret, app.Keys.Derive = longSecret(e.signingSecret), true
+	}
+	if e.clientSecret != "" {
+		app.Clients = append(app.Clients, caddymodule.ClientConfig{
+			ID: demoClient, Secret: e.clientSecret, Name: "Demo client",
+			RedirectURIs: []string{"http://localhost/callback", "http://127.0.0.1/callback"},
+			AuthMethod:   "client_secret_post",
+		})
+	}
+}
+
+// longSecret stretches a secret to the length that the key ring wants. That
+// makes it no harder to guess, which is good enough for a demo.
+func longSecret(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
+
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
+
+// welcome tells what to try next.
+func (e *environment) welcome() string {
+	mcp, _, _ := strings.Cut(e.vars["AUDIENCE"], " ")
+	base, _, _ := strings.Cut(e.vars["SERVER_URL"], ",")
+	return fmt.Sprintf(`
+The gateway runs at %[1]s, mockmcp behind it. State is in %[3]s.
+Everyone is approved without asking: this is a demo.
+
+Without a token the MCP server is closed:
+  curl -i -X POST %[2]s
+
+Get a token and call a tool:
+  TOKEN=$(curl -s %[1]s/dev/token | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
+  curl -s %[2]s/tools/call -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+    -d '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"hello","arguments":{"name":"world"}}}'
+
+Look at it with MCP Inspector:
+  npx @modelcontextprotocol/inspector --cli %[2]s --method tools/list
+
+Add it to Claude Code:
+  claude mcp add --transport http demo %[2]s
+
+Pages: %[1]s/oauth/ and %[1]s/docs
+Stop with Ctrl+C.
+`, base, mcp, caddy.AppDataDir())
+}

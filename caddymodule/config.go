@@ -1,0 +1,159 @@
+package caddymodule
+
+import (
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// RegistrationConfig configures dynamic client registration (RFC 7591).
+type RegistrationConfig struct {
+	// Turns dynamic registration off: only configured clients get in.
+	Disabled bool `json:"disabled,omitempty"`
+
+	// An initial access token that registrations must present as a bearer
+	// token. Placeholders are replaced. Default: anyone may register.
+	AccessToken string `json:"access_token,omitempty"`
+
+	// The private-use URI schemes that redirect URIs may have, such as
+	// `cursor`. Default: `cursor`, `vscode`, `vscode-insiders`, `vscodium`,
+	// `windsurf`, `claude`, `zed`, `warp`, `raycast`, `goose`, `jetbrains`,
+	// `kiro` and `trae`. An empty list allows none.
+	RedirectSchemes []string `json:"redirect_schemes,omitzero"`
+}
+
+// ClientConfig is a client that is registered in the configuration.
+type ClientConfig struct {
+	// The client identifier. Required.
+	ID string `json:"client_id,omitempty"`
+
+	// The client's secret, for confidential clients. Placeholders are
+	// replaced. Default: none, a public client.
+	Secret string `json:"client_secret,omitempty"`
+
+	// What people see. Default: the identifier.
+	Name string `json:"client_name,omitempty"`
+
+	// The redirect URIs, compared byte for byte; the port of an http URI on
+	// localhost is free. Required.
+	RedirectURIs []string `json:"redirect_uris,omitempty"`
+
+	// How the client authenticates at the token endpoint: `none`,
+	// `client_secret_basic` or `client_secret_post`. Default:
+	// `client_secret_basic` with a secret, else `none`.
+	AuthMethod string `json:"token_endpoint_auth_method,omitempty"`
+}
+
+// KeysConfig configures the key ring.
+type KeysConfig struct {
+	// The algorithm that signs access tokens: `ES256`, `RS256`, `EdDSA` or
+	// `HS256`. After a change, older tokens stay valid. Default: `ES256`
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// Encrypts the key ring in the store. At least 32 bytes, for example from
+	// `openssl rand -base64 32`. Placeholders are replaced. A wrong secret
+	// refuses to start and changes nothing. Default: the ring is stored as it
+	// is, and the store's own permissions protect it.
+	Secret string `json:"secret,omitempty"`
+
+	// Makes the keys from the secret instead of storing them, for servers that
+	// have no volume. They never rotate.
+	Derive bool `json:"derive,omitempty"`
+
+	// How long a key signs before the next takes over; older keys go on
+	// verifying. A negative value turns scheduled rotation off. Default: `90d`
+	RotateEvery caddy.Duration `json:"rotate_every,omitempty"`
+}
+
+// LifetimesConfig bounds what is issued.
+type LifetimesConfig struct {
+	// How long an access token is good. Default: `1h`
+	AccessToken caddy.Duration `json:"access_token,omitempty"`
+
+	// How long an authorization code is good, at most 10m. Default: `60s`
+	Code caddy.Duration `json:"code,omitempty"`
+
+	// How long the refresh token before the newest one still works, so that a
+	// lost answer ends no session. A negative value turns it off: then any
+	// second use ends the session. Default: `60s`
+	RefreshGrace caddy.Duration `json:"refresh_grace,omitempty"`
+
+	// Ends a session that was not refreshed for so long. Default: `30d`
+	RefreshIdle caddy.Duration `json:"refresh_idle,omitempty"`
+
+	// Ends a session however often it is refreshed. Default: `180d`
+	RefreshAbsolute caddy.Duration `json:"refresh_absolute,omitempty"`
+}
+
+const defaultRotation = 90 * 24 * time.Hour
+
+// config translates the module's fields for the core, the resources excepted.
+func (a *App) config() authserver.Config {
+	l := a.Lifetimes
+	cfg := authserver.Config{
+		Issuer: a.Issuer,
+		Lifetimes: authserver.Lifetimes{
+			AccessToken:     time.Duration(l.AccessToken),
+			Code:            time.Duration(l.Code),
+			RefreshGrace:    time.Duration(l.RefreshGrace),
+			RefreshIdle:     time.Duration(l.RefreshIdle),
+			RefreshAbsolute: time.Duration(l.RefreshAbsolute),
+		},
+		Registration: authserver.Registration{
+			Off:             a.Registration.Disabled,
+			AccessToken:     a.Registration.AccessToken,
+			RedirectSchemes: a.Registration.RedirectSchemes,
+		},
+		RootPaths:       !a.DisableRootPaths,
+		Development:     a.Development,
+		AllowUnattended: a.InsecureAutoApprove,
+	}
+	for _, c := range a.Clients {
+		cfg.Clients = append(cfg.Clients, c.client())
+	}
+	return cfg
+}
+
+func (c ClientConfig) client() authserver.Client {
+	out := authserver.Client{
+		ID:           c.ID,
+		Secret:       c.Secret,
+		Name:         c.Name,
+		RedirectURIs: c.RedirectURIs,
+		AuthMethod:   c.AuthMethod,
+		GrantTypes:   []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
+		Trusted:      true,
+	}
+	if out.Name == "" {
+		out.Name = c.ID
+	}
+	if out.AuthMethod == "" {
+		out.AuthMethod = oauth.AuthMethodNone
+		if c.Secret != "" {
+			out.AuthMethod = oauth.AuthMethodBasic
+		}
+	}
+	return out
+}
+
+func (a *App) keyOptions() keys.Options {
+	rotate := time.Duration(a.Keys.RotateEvery)
+	if rotate == 0 {
+		rotate = defaultRotation
+	}
+	lifetime := time.Duration(a.Lifetimes.AccessToken)
+	if lifetime == 0 {
+		lifetime = authserver.DefaultAccessTokenLifetime
+	}
+	return keys.Options{
+		Algorithm:     a.Keys.Algorithm,
+		Secret:        []byte(a.Keys.Secret),
+		Derive:        a.Keys.Derive,
+		RotateEvery:   max(rotate, 0),
+		TokenLifetime: lifetime,
+	}
+}

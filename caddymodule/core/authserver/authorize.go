@@ -1,0 +1,265 @@
+package authserver
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// This file implements the authorization endpoint's request: OAuth 2.1 §4.1.1,
+// PKCE (RFC 7636, S256 only), resource indicators (RFC 8707) and the issuer in
+// the response (RFC 9207). Left out: request objects (RFC 9101), pushed
+// requests (RFC 9126), response modes other than query.
+
+// maxState bounds the state that is echoed, in bytes.
+const maxState = 4 << 10
+
+// authorizationRequest is a request that passed every check.
+type authorizationRequest struct {
+	client      Client
+	redirectURI string
+	state       string
+	challenge   string
+	resource    Resource
+	scope       oauth.Scope
+}
+
+// pageError is an error before the redirect URI is proven: it is shown to the
+// person and never redirected (OAuth 2.1 §4.1.2.1).
+type pageError struct {
+	cause         *oauth.Error
+	unknownClient bool
+}
+
+func (e pageError) Error() string { return e.cause.Error() }
+
+// redirectError is an error after the redirect URI is proven.
+type redirectError struct {
+	cause   *oauth.Error
+	request authorizationRequest
+}
+
+func (e redirectError) Error() string { return e.cause.Error() }
+
+func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
+	pageHeaders(w)
+	req, err := s.authorizeRequest(w, r)
+	if err != nil {
+		s.refuse(w, r, req, err)
+		return
+	}
+	s.flow(w, r, req)
+}
+
+// authorizeRequest reads the request and checks it in the order that decides
+// who may see which error: first everything that proves the redirect URI.
+func (s *Server) authorizeRequest(w http.ResponseWriter, r *http.Request) (authorizationRequest, error) {
+	var req authorizationRequest
+	p, err := authorizeParams(w, r)
+	if err != nil {
+		return req, pageError{cause: asOAuthError(err)}
+	}
+	if name := p.repeated("client_id", "redirect_uri"); name != "" {
+		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s occurs twice", name)}
+	}
+	id := p.get("client_id")
+	if id == "" {
+		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter client_id is missing")}
+	}
+	if req.client, err = s.client(id); err != nil {
+		return req, pageError{oauth.Errorf(oauth.CodeInvalidClient, "no program is registered under this client_id").WithCause(err).
+			WithStatus(http.StatusBadRequest), true}
+	}
+	req.redirectURI, err = req.client.redirectURI(p.get("redirect_uri"), s.cfg.Registration.RedirectSchemes)
+	if err != nil {
+		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "%s", err.Error())}
+	}
+	// From here on errors go back to the client.
+	if len(p["state"]) == 1 && len(p.get("state")) <= maxState {
+		req.state = p.get("state")
+	}
+	if e := s.checkAuthorize(&req, p); e != nil {
+		return req, redirectError{e, req}
+	}
+	return req, nil
+}
+
+func authorizeParams(w http.ResponseWriter, r *http.Request) (params, error) {
+	if r.Method != http.MethodPost {
+		return parseParams(r.URL.RawQuery)
+	}
+	if !isForm(r) {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a POST request must be application/x-www-form-urlencoded")
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	return parseParams(string(body))
+}
+
+// authorizeNames are the parameters that must not repeat.
+var authorizeNames = []string{
+	"response_type", "response_mode", "request", "request_uri", "state",
+	"code_challenge", "code_challenge_method", "scope", "prompt", "nonce",
+}
+
+// checkAuthorize checks everything behind the redirect URI, and fills in the
+// request.
+func (s *Server) checkAuthorize(req *authorizationRequest, p params) *oauth.Error {
+	if name := p.repeated(authorizeNames...); name != "" {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s occurs twice", name)
+	}
+	if len(p.get("state")) > maxState {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "state is longer than %d bytes", maxState)
+	}
+	for _, check := range []func(*authorizationRequest, params) *oauth.Error{
+		checkResponseType, checkPKCE, s.checkResource, s.checkScope, checkPrompt,
+	} {
+		if err := check(req, p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkResponseType: only the code flow, answered in the query.
+func checkResponseType(_ *authorizationRequest, p params) *oauth.Error {
+	switch rt := p.get("response_type"); {
+	case rt == "":
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the parameter response_type is missing")
+	case rt != "code":
+		return oauth.Errorf(oauth.CodeUnsupportedResponseType, "response_type must be code")
+	case p.get("response_mode") != "" && p.get("response_mode") != "query":
+		return oauth.Errorf(oauth.CodeInvalidRequest, "response_mode must be query")
+	case p.get("request") != "":
+		return oauth.Errorf(oauth.CodeRequestNotSupported, "request objects are not supported")
+	case p.get("request_uri") != "":
+		return oauth.Errorf(oauth.CodeRequestURINotSupported, "request_uri is not supported")
+	}
+	return nil
+}
+
+// checkPKCE: a challenge from every client, S256 only (OAuth 2.1 §7.5.2). A
+// missing method would mean plain (RFC 7636 §4.3).
+func checkPKCE(req *authorizationRequest, p params) *oauth.Error {
+	req.challenge = p.get("code_challenge")
+	switch {
+	case req.challenge == "":
+		return oauth.Errorf(oauth.CodeInvalidRequest, "code_challenge is missing: PKCE is required (RFC 7636)")
+	case p.get("code_challenge_method") != oauth.MethodS256:
+		return oauth.Errorf(oauth.CodeInvalidRequest, "code_challenge_method must be S256")
+	case !oauth.ValidCodeChallenge(req.challenge):
+		return oauth.Errorf(oauth.CodeInvalidRequest, "code_challenge is not the base64url form of a SHA-256 hash")
+	}
+	return nil
+}
+
+// checkResource finds the resource that the client wants (RFC 8707 §2). A
+// client that names none gets the only one, if there is only one.
+func (s *Server) checkResource(req *authorizationRequest, p params) *oauth.Error {
+	asked := p.all("resource")
+	if len(asked) == 0 {
+		if len(s.cfg.Resources) > 1 {
+			return oauth.Errorf(oauth.CodeInvalidTarget, "this server protects several resources: name one with the resource parameter (RFC 8707)")
+		}
+		req.resource = s.cfg.Resources[0]
+		return nil
+	}
+	for i, raw := range asked {
+		res, err := s.resource(raw)
+		if err != nil {
+			return err
+		}
+		if i > 0 && res.Audience() != req.resource.Audience() {
+			return oauth.Errorf(oauth.CodeInvalidTarget, "ask for one resource at a time")
+		}
+		req.resource = res
+	}
+	return nil
+}
+
+// resource finds a configured resource by what a client wrote. Besides the
+// canonical form it takes the spellings that real clients send for a URL that
+// a person typed: an added query, a trailing slash, or the bare origin where
+// only one resource lives. The token's audience is the configured URI all the
+// same.
+func (s *Server) resource(raw string) (Resource, *oauth.Error) {
+	canonical, err := oauth.CanonicalResource(raw)
+	if err != nil {
+		return Resource{}, oauth.Errorf(oauth.CodeInvalidTarget, "resource %v", err)
+	}
+	plain, _, _ := strings.Cut(canonical, "?")
+	plain = strings.TrimRight(plain, "/")
+	var atOrigin []Resource
+	for _, res := range s.cfg.Resources {
+		for _, uri := range res.URIs {
+			if uri == canonical || uri == plain {
+				return res, nil
+			}
+		}
+		if oauth.OriginOf(res.Audience()) == plain {
+			atOrigin = append(atOrigin, res)
+		}
+	}
+	if len(atOrigin) == 1 {
+		return atOrigin[0], nil
+	}
+	return Resource{}, oauth.Errorf(oauth.CodeInvalidTarget, "this server does not protect the resource asked for")
+}
+
+// checkScope decides what can be granted: what the resource offers of what was
+// asked for, or everything if nothing was (OAuth 2.1 §1.4.1). Unknown names
+// beside known ones are dropped, because clients send whole unions.
+func (s *Server) checkScope(req *authorizationRequest, p params) *oauth.Error {
+	asked, ok := oauth.ParseScope(p.get("scope"))
+	if !ok {
+		return oauth.Errorf(oauth.CodeInvalidScope, "scope has a character that RFC 6749 section 3.3 does not allow")
+	}
+	asked = asked.WithoutIdentity()
+	if len(asked) == 0 {
+		req.scope = req.resource.Scopes
+		return nil
+	}
+	if req.scope = asked.Intersect(req.resource.Scopes); len(req.scope) == 0 {
+		return oauth.Errorf(oauth.CodeInvalidScope, "none of these scopes exists here: ask for %s", req.resource.Scopes)
+	}
+	return nil
+}
+
+// checkPrompt: none excludes every other value (OpenID Connect Core §3.1.2.1).
+func checkPrompt(_ *authorizationRequest, p params) *oauth.Error {
+	values := strings.Fields(p.get("prompt"))
+	for _, v := range values {
+		if v == "none" && len(values) > 1 {
+			return oauth.Errorf(oauth.CodeInvalidRequest, "prompt none can't be combined with another value")
+		}
+	}
+	return nil
+}
+
+// redirectTo builds the redirect back to the client: the registered query is
+// kept, and code or error, state and iss are added once each. Values are
+// encoded here and nowhere else (THREATS R11).
+func (s *Server) redirectTo(req authorizationRequest, result url.Values) string {
+	if req.state != "" {
+		result.Set("state", req.state)
+	}
+	result.Set("iss", s.cfg.Issuer)
+	sep := "?"
+	if strings.Contains(req.redirectURI, "?") {
+		sep = "&"
+	}
+	return strings.TrimSuffix(req.redirectURI, "?") + sep + strings.ReplaceAll(result.Encode(), "+", "%20")
+}
+
+func errorValues(e *oauth.Error) url.Values {
+	return url.Values{"error": {e.Code}, "error_description": {e.Description}}
+}
+
+func isForm(r *http.Request) bool {
+	ct, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return strings.EqualFold(strings.TrimSpace(ct), "application/x-www-form-urlencoded")
+}

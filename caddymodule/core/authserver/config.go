@@ -1,0 +1,231 @@
+package authserver
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// Default lifetimes.
+const (
+	DefaultAccessTokenLifetime = time.Hour
+	DefaultCodeLifetime        = time.Minute
+	DefaultRefreshGrace        = time.Minute
+	DefaultRefreshIdle         = 30 * 24 * time.Hour
+	DefaultRefreshAbsolute     = 180 * 24 * time.Hour
+)
+
+// maxCodeLifetime bounds CodeLifetime.
+const maxCodeLifetime = 10 * time.Minute // OAuth 2.1 §4.1.2
+
+// DefaultScopes are the scopes of a resource that names none.
+var DefaultScopes = oauth.Scope{"mcp:tools:read", "mcp:tools:execute"}
+
+// Config says what the server is. Zero durations take the defaults.
+type Config struct {
+	// Issuer is the issuer identifier: https, without query, fragment and
+	// trailing slash; http only on a loopback host. It is the prefix of every
+	// URL that the server publishes. Required.
+	Issuer string
+	// Resources are the protected MCP servers. At least one.
+	Resources []Resource
+	// Lifetimes bound what is issued.
+	Lifetimes Lifetimes
+	// Registration configures dynamic registration.
+	Registration Registration
+	// Clients are registered in the configuration.
+	Clients []Client
+	// RootPaths also answers /register, /authorize and /token at the root of
+	// a path-less issuer, for clients of MCP revision 2025-03-26.
+	RootPaths bool
+	// Development adds /dev/token.
+	Development bool
+	// AllowUnattended lets a login method without proof run on an issuer that
+	// others can reach.
+	AllowUnattended bool
+}
+
+// Lifetimes bound codes, tokens and grants.
+type Lifetimes struct {
+	// AccessToken is how long an access token is good. Default 1 h.
+	AccessToken time.Duration
+	// Code is how long an authorization code is good. Default and usual
+	// maximum 60 s.
+	Code time.Duration
+	// RefreshGrace is how long the refresh token before the newest one still
+	// works. Default 60 s; negative turns it off.
+	RefreshGrace time.Duration
+	// RefreshIdle ends a grant that was not refreshed for so long. Default 30
+	// days.
+	RefreshIdle time.Duration
+	// RefreshAbsolute ends a grant however often it is refreshed. Default 180
+	// days.
+	RefreshAbsolute time.Duration
+}
+
+// Registration configures dynamic client registration (RFC 7591).
+type Registration struct {
+	// Off turns it off: no endpoint, no metadata member.
+	Off bool
+	// AccessToken, if set, is the initial access token that a registration
+	// must present as a bearer token (RFC 7591 §3).
+	AccessToken string
+	// RedirectSchemes are the private-use schemes that redirect URIs may have.
+	// Nil takes oauth.DefaultRedirectSchemes.
+	RedirectSchemes []string
+}
+
+// Resource is one protected MCP server.
+type Resource struct {
+	// URIs are its endpoints in canonical form. The first one is the audience
+	// of tokens, whichever endpoint they were asked for.
+	URIs []string
+	// Scopes are the scopes that can be granted for it; also what is granted
+	// to a client that asks for none.
+	Scopes oauth.Scope
+	// Name is for people.
+	Name string
+}
+
+// Audience returns the aud of the resource's tokens.
+func (r Resource) Audience() string { return r.URIs[0] }
+
+// Deps are the parts that the server works with.
+type Deps struct {
+	Store    store.Store
+	Keys     *keys.Manager
+	Revoked  *RevocationSet
+	Login    login.Method
+	Observer oauth.Observer
+	// Now is the clock; nil takes time.Now.
+	Now func() time.Time
+}
+
+// CheckIssuer reports why a string can't be an issuer identifier (RFC 8414 §2),
+// or nil. One with a trailing slash is refused, because clients compare
+// issuers byte by byte and would disagree about it.
+func CheckIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	switch {
+	case err != nil || u.Host == "":
+		return fmt.Errorf("issuer %q is not an absolute URL", issuer)
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(issuer, "#"):
+		return fmt.Errorf("issuer %q must not have a query or fragment (RFC 8414 section 2)", issuer)
+	case strings.HasSuffix(issuer, "/"):
+		return fmt.Errorf("issuer %q must not end with a slash: write %q", issuer, strings.TrimRight(issuer, "/"))
+	case u.Scheme == "http" && !oauth.IsLoopbackHost(u.Host):
+		return fmt.Errorf("issuer %q must use https unless its host is localhost, 127.0.0.1 or [::1]", issuer)
+	}
+	canonical, err := oauth.CanonicalResource(issuer)
+	if err != nil {
+		return fmt.Errorf("issuer %q %w", issuer, err)
+	}
+	if canonical != issuer {
+		return fmt.Errorf("issuer %q must be in canonical form: write %q", issuer, canonical)
+	}
+	return nil
+}
+
+func (c *Config) setDefaults() {
+	l := &c.Lifetimes
+	for _, d := range []struct {
+		value *time.Duration
+		def   time.Duration
+	}{
+		{&l.AccessToken, DefaultAccessTokenLifetime},
+		{&l.Code, DefaultCodeLifetime},
+		{&l.RefreshGrace, DefaultRefreshGrace},
+		{&l.RefreshIdle, DefaultRefreshIdle},
+		{&l.RefreshAbsolute, DefaultRefreshAbsolute},
+	} {
+		if *d.value == 0 {
+			*d.value = d.def
+		}
+	}
+	if c.Registration.RedirectSchemes == nil {
+		c.Registration.RedirectSchemes = oauth.DefaultRedirectSchemes
+	}
+}
+
+// Check reports what is wrong with the configuration, the resources excepted:
+// they are known only when every site is.
+//
+// It fills the defaults in.
+func (c *Config) Check() error {
+	c.setDefaults()
+	l := c.Lifetimes
+	switch {
+	case l.AccessToken < time.Second || l.RefreshIdle < time.Second || l.RefreshAbsolute < time.Second:
+		return errors.New("lifetimes must be at least one second")
+	case l.Code < time.Second || l.Code > maxCodeLifetime:
+		return fmt.Errorf("the code lifetime must be between 1s and %s (OAuth 2.1 section 4.1.2)", maxCodeLifetime)
+	}
+	for _, s := range c.Registration.RedirectSchemes {
+		if !oauth.AllowableRedirectScheme(s) {
+			return fmt.Errorf("redirect scheme %q can't be allowed", s)
+		}
+	}
+	return errors.Join(CheckIssuer(c.Issuer), c.checkClients())
+}
+
+func (c *Config) checkResources() error {
+	if len(c.Resources) == 0 {
+		return errors.New("no resource to protect: put the mcp_auth directive in a site")
+	}
+	seen := map[string]bool{}
+	for _, res := range c.Resources {
+		if len(res.URIs) == 0 || len(res.Scopes) == 0 {
+			return errors.New("every resource needs a URI and a scope")
+		}
+		for _, uri := range res.URIs {
+			if seen[uri] {
+				return fmt.Errorf("resource %s is claimed twice: give each site its own with the resource option", uri)
+			}
+			seen[uri] = true
+		}
+	}
+	return nil
+}
+
+func (c *Config) checkClients() error {
+	seen := map[string]bool{}
+	for _, cl := range c.Clients {
+		if cl.ID == "" || seen[cl.ID] {
+			return fmt.Errorf("client %q: every configured client needs an id of its own", cl.ID)
+		}
+		seen[cl.ID] = true
+		if (cl.Secret == "") != (cl.AuthMethod == oauth.AuthMethodNone) {
+			return fmt.Errorf("client %q needs a secret for %s, and %s needs no secret", cl.ID, cl.AuthMethod, oauth.AuthMethodNone)
+		}
+		if len(cl.RedirectURIs) == 0 {
+			return fmt.Errorf("client %q needs at least one redirect_uri", cl.ID)
+		}
+		for _, uri := range cl.RedirectURIs {
+			if err := oauth.CheckRedirectURI(uri, c.Registration.RedirectSchemes); err != nil {
+				return fmt.Errorf("client %q: redirect_uri %q %w", cl.ID, uri, err)
+			}
+		}
+	}
+	return nil
+}
+
+// scopesSupported is the union of all resources' scopes, in their order.
+func (c *Config) scopesSupported() oauth.Scope {
+	var all oauth.Scope
+	for _, res := range c.Resources {
+		for _, s := range res.Scopes {
+			if !slices.Contains(all, s) {
+				all = append(all, s)
+			}
+		}
+	}
+	return all
+}

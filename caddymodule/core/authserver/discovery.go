@@ -1,0 +1,75 @@
+package authserver
+
+import (
+	"net/http"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// This file implements authorization server metadata (RFC 8414) and, with the
+// same document, the discovery half of OpenID Connect Discovery. ID tokens are
+// not issued. Everything comes from the configuration, nothing from the
+// request.
+
+// metadataCache is how long clients and proxies may keep a document.
+const metadataCache = "public, max-age=300"
+
+var authMethods = []string{oauth.AuthMethodNone, oauth.AuthMethodPost, oauth.AuthMethodBasic}
+
+// metadataPaths are the well-known paths at which clients look for the
+// document: inserted before the issuer's path (RFC 8414 §3.1) and, for OpenID
+// and for clients that do it wrong, behind it.
+func (s *Server) metadataPaths() []string {
+	paths := []string{oauth.WellKnownServer + s.base, oauth.WellKnownOpenID + s.base}
+	if s.base != "" {
+		paths = append(paths, s.base+oauth.WellKnownOpenID, s.base+oauth.WellKnownServer)
+	} else {
+		// Clients that build the path from the MCP endpoint's URL.
+		for _, res := range s.cfg.Resources {
+			for _, uri := range res.URIs {
+				if path := oauth.PathOf(uri); path != "" && oauth.OriginOf(uri) == s.cfg.Issuer {
+					paths = append(paths, oauth.WellKnownServer+path, oauth.WellKnownOpenID+path)
+				}
+			}
+		}
+	}
+	return paths
+}
+
+func (s *Server) metadata() oauth.ServerMetadata {
+	m := oauth.ServerMetadata{
+		Issuer:                            s.cfg.Issuer,
+		AuthorizationEndpoint:             s.url("/oauth/authorize"),
+		TokenEndpoint:                     s.url("/oauth/token"),
+		JWKSURI:                           s.url("/oauth/jwks.json"),
+		ScopesSupported:                   append(s.cfg.scopesSupported(), "offline_access"),
+		ResponseTypesSupported:            []string{"code"},
+		ResponseModesSupported:            []string{"query"},
+		GrantTypesSupported:               grantTypesSupported(),
+		TokenEndpointAuthMethodsSupported: authMethods,
+		CodeChallengeMethodsSupported:     []string{oauth.MethodS256},
+		ServiceDocumentation:              s.url("/oauth/"),
+		IssParameterSupported:             true,
+		SubjectTypesSupported:             []string{"public"},
+		IDTokenSigningAlgValuesSupported:  []string{"RS256"},
+	}
+	if !s.cfg.Registration.Off {
+		m.RegistrationEndpoint = s.url("/oauth/register")
+	}
+	for _, res := range s.cfg.Resources {
+		m.ProtectedResources = append(m.ProtectedResources, res.URIs...)
+	}
+	return m
+}
+
+func (s *Server) serveMetadata(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", metadataCache)
+	writeJSON(w, http.StatusOK, s.metadata())
+}
+
+// serveJWKS publishes the public keys that check access tokens (RFC 7517 §5).
+func (s *Server) serveJWKS(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", metadataCache)
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write(s.deps.Keys.Ring().JWKS())
+}

@@ -1,0 +1,138 @@
+package authserver
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// This file implements the authorization_code grant, OAuth 2.1 §4.1.3, with
+// PKCE always.
+
+// errCode is one text for every way in which a code can be no good.
+const errCode = "the code is invalid, expired or used, or was issued to another client, redirect URI or verifier"
+
+// redeemCode turns a code into a grant. Creating the grant is the one durable
+// step, and what makes the code single use: a second redemption finds the
+// grant there.
+func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, error) {
+	if req.params.get("code") == "" {
+		return redeemed{}, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter code is missing")
+	}
+	now := s.now()
+	code, err := s.openCode(req.params.get("code"), now)
+	if err != nil {
+		return redeemed{}, s.expiredReplay(ctx, now, req, code, err)
+	}
+	if err := s.checkCode(req, code); err != nil {
+		return redeemed{}, err
+	}
+	if err := s.checkTarget(req.params, code.Resource); err != nil {
+		return redeemed{}, err
+	}
+	if _, err := s.configured(code.Resource); err != nil {
+		return redeemed{}, err
+	}
+	g := s.newGrant(req.client, code, now)
+	scope, _ := oauth.ParseScope(g.Scope)
+	err = s.deps.Store.CreateGrant(ctx, now, g)
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return redeemed{grant: g}, s.replay(ctx, now, g.ID)
+	case err != nil:
+		return redeemed{}, oauth.Unavailable(err)
+	}
+	return redeemed{g, scope, req.client.mayRefresh()}, nil
+}
+
+// checkCode checks that the code was issued to this client for this redirect
+// URI and that the verifier belongs to it. A failed attempt does not use up
+// the code, because anyone could make it fail (OAuth 2.1 §7.5.3), but there
+// are only three.
+func (s *Server) checkCode(req tokenRequest, code codeData) error {
+	key := code.grantID()
+	uri := req.params.get("redirect_uri")
+	var cause error
+	switch {
+	case s.codeFailures.exhausted(key):
+		cause = errors.New("too many failed attempts for this code")
+	case !bytes.Equal(code.Client, clientHash(req.client.ID)):
+		cause = errors.New("the code was issued to another client")
+	case uri != "" && uri != code.RedirectURI:
+		cause = errors.New("redirect_uri differs from the authorization request")
+	case !oauth.VerifyS256(code.Challenge, req.params.get("code_verifier")):
+		cause = errors.New("code_verifier does not belong to the challenge")
+	default:
+		return nil
+	}
+	s.codeFailures.count(key)
+	return oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(cause)
+}
+
+// replay answers the second valid use of a code: whoever holds it and its
+// verifier twice, one of the two stole them, so the grant ends (OAuth 2.1
+// §4.1.3). An invalid second use never gets here.
+func (s *Server) replay(ctx context.Context, now time.Time, id string) error {
+	if err := s.revoke(ctx, now, id, "code_replay"); err != nil {
+		return err
+	}
+	return oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(errors.New("the code was used before, its grant is revoked"))
+}
+
+// expiredReplay answers a code that did not open. An expired one that is
+// otherwise valid and was used before is a replay all the same.
+func (s *Server) expiredReplay(ctx context.Context, now time.Time, req tokenRequest, code codeData, cause error) error {
+	invalid := oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(cause)
+	if !errors.Is(cause, errCodeExpired) || s.checkCode(req, code) != nil {
+		return invalid
+	}
+	_, err := s.deps.Store.Grant(ctx, now, code.grantID())
+	switch {
+	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrRevoked):
+		return invalid
+	case err != nil:
+		return oauth.Unavailable(err)
+	}
+	return s.replay(ctx, now, code.grantID())
+}
+
+// newGrant returns the grant that a code becomes.
+func (s *Server) newGrant(c Client, code codeData, now time.Time) store.Grant {
+	l := s.cfg.Lifetimes
+	g := store.Grant{
+		ID:          code.grantID(),
+		ClientID:    c.ID,
+		ClientName:  c.Name,
+		RedirectURI: code.RedirectURI,
+		User:        code.User,
+		Resource:    code.Resource,
+		Scope:       code.Scope,
+		AuthTime:    time.Unix(code.AuthTime, 0),
+		Created:     now,
+		RotatedAt:   now,
+		NotAfter:    now.Add(l.RefreshAbsolute),
+	}
+	if !c.mayRefresh() {
+		g.NotAfter = now.Add(l.AccessToken)
+	}
+	g.Expires = s.grantExpires(g, now)
+	return g
+}
+
+// grantExpires is when a grant that was used now ends if it is not used again.
+// It outlives the code in any case, or a swept grant would let it in again.
+func (s *Server) grantExpires(g store.Grant, now time.Time) time.Time {
+	l := s.cfg.Lifetimes
+	expires := now.Add(max(l.RefreshIdle, l.AccessToken))
+	if expires.After(g.NotAfter) {
+		expires = g.NotAfter
+	}
+	if codeEnd := g.Created.Add(l.Code + time.Minute); expires.Before(codeEnd) {
+		expires = codeEnd
+	}
+	return expires
+}

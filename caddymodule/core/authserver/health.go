@@ -1,0 +1,30 @@
+package authserver
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// healthTimeout bounds how long a probe waits for the store.
+const healthTimeout = 2 * time.Second
+
+type health struct {
+	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// serveHealth answers 200 while the server can issue tokens, and 503 with the
+// reason while its store does not work. Calls with tokens that exist already
+// are still served then.
+func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), healthTimeout)
+	defer cancel()
+	noStore(w)
+	if err := s.deps.Store.Ping(ctx); err != nil {
+		w.Header().Set("Retry-After", "5")
+		writeJSON(w, http.StatusServiceUnavailable, health{"unavailable", "the store does not work: sign-in and refresh are down, the log has the cause"})
+		return
+	}
+	writeJSON(w, http.StatusOK, health{Status: "ok"})
+}

@@ -1,0 +1,196 @@
+package authserver
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// Server answers the endpoints of one issuer. It is safe for concurrent use.
+type Server struct {
+	cfg     Config
+	deps    Deps
+	base    string // path of the issuer, empty for most
+	local   bool   // the issuer is on a loopback host
+	clients map[string]Client
+	routes  map[string]route
+	docs    docs
+
+	secretFailures *limiter // by address and client
+	codeFailures   *limiter // by grant id
+}
+
+// Route says where an endpoint is and which methods it answers.
+type Route struct {
+	// Path is below the issuer's origin.
+	Path string
+	// Methods are in the order of the Allow header. OPTIONS is answered too
+	// where the endpoint allows other origins.
+	Methods []string
+}
+
+type route struct {
+	Route
+	audience audience
+	serve    http.HandlerFunc
+}
+
+// audience is who reads an endpoint's answers.
+type audience int
+
+const (
+	programs audience = iota // JSON, for callers outside of browsers
+	scripts                  // JSON, also for scripts of every origin, without credentials
+	people                   // HTML
+)
+
+// New checks the configuration and returns the server.
+func New(cfg Config, deps Deps) (*Server, error) {
+	if err := errors.Join(cfg.Check(), cfg.checkResources()); err != nil {
+		return nil, err
+	}
+	issuer, err := url.Parse(cfg.Issuer)
+	if err != nil {
+		return nil, err // check has parsed it before
+	}
+	if unattended := deps.Login.Unattended() || cfg.Development; unattended && !oauth.IsLoopbackHost(issuer.Host) && !cfg.AllowUnattended {
+		return nil, fmt.Errorf("login auto and development mode let everyone in without asking, and the issuer %s can be reached by others: "+
+			"configure another login, or set insecure_auto_approve if you really mean it", cfg.Issuer)
+	}
+	if deps.Now == nil {
+		deps.Now = time.Now
+	}
+	s := &Server{cfg: cfg, deps: deps, base: issuer.Path, local: oauth.IsLoopbackHost(issuer.Host), clients: map[string]Client{}}
+	s.secretFailures = newLimiter(10, time.Minute)
+	s.codeFailures = newLimiter(3, maxCodeLifetime)
+	for _, c := range cfg.Clients {
+		s.clients[c.ID] = c
+	}
+	if s.docs, err = newDocs(s); err != nil {
+		return nil, err
+	}
+	s.mount()
+	return s, nil
+}
+
+// mount builds the table of routes. The documentation in openapi.json and the
+// test that compares the two follow it.
+func (s *Server) mount() {
+	get, post := []string{"GET", "HEAD"}, []string{"POST"}
+	s.routes = map[string]route{}
+	add := func(path string, methods []string, who audience, h http.HandlerFunc) {
+		s.routes[path] = route{Route{path, methods}, who, h}
+	}
+	for _, path := range s.metadataPaths() {
+		add(path, get, scripts, s.serveMetadata)
+	}
+	oauthRoot := s.base + "/oauth"
+	add(oauthRoot+"/jwks.json", get, scripts, s.serveJWKS)
+	add(oauthRoot+"/authorize", []string{"GET", "HEAD", "POST"}, people, s.serveAuthorize)
+	add(oauthRoot+"/token", post, scripts, s.serveToken)
+	add(oauthRoot+"/health", get, programs, s.serveHealth)
+	s.docs.mount(oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, h) })
+	if !s.cfg.Registration.Off {
+		add(oauthRoot+"/register", post, scripts, s.serveRegister)
+	}
+	if s.cfg.RootPaths && s.base == "" {
+		for _, name := range []string{"/authorize", "/token", "/register"} {
+			if r, ok := s.routes[oauthRoot+name]; ok {
+				add(name, r.Methods, r.audience, r.serve)
+			}
+		}
+	}
+	if s.cfg.Development {
+		add(s.base+"/dev/token", []string{"GET", "HEAD", "POST"}, programs, s.serveDevToken)
+	}
+}
+
+// Routes lists every route, in no order.
+func (s *Server) Routes() []Route {
+	all := make([]Route, 0, len(s.routes))
+	for _, r := range s.routes {
+		all = append(all, r.Route)
+	}
+	return all
+}
+
+// Owns reports whether the path belongs to the authorization server: one of
+// its routes, or a place where nobody else may answer (its own prefix, and the
+// well-known names of its metadata).
+func (s *Server) Owns(path string) bool {
+	if _, ok := s.routes[path]; ok {
+		return true
+	}
+	for _, prefix := range []string{
+		s.base + "/oauth", oauth.WellKnownServer, oauth.WellKnownOpenID,
+		s.base + oauth.WellKnownServer, s.base + oauth.WellKnownOpenID,
+	} {
+		if path == prefix || strings.HasPrefix(path, prefix+"/") {
+			return true
+		}
+	}
+	return false
+}
+
+// ServeHTTP answers a request for a path that the server owns; others get 404.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("X-Content-Type-Options", "nosniff")
+	rt, ok := s.routes[r.URL.Path]
+	if !ok {
+		s.notFound(w, r)
+		return
+	}
+	if rt.audience == scripts {
+		allowOrigins(h, rt.Methods)
+	}
+	err := s.acceptable(rt, r)
+	if err != nil && err.Status == http.StatusMethodNotAllowed {
+		h.Set("Allow", strings.Join(rt.Methods, ", "))
+	}
+	switch {
+	case err == nil && r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+	case err == nil:
+		rt.serve(w, r)
+	case rt.audience == people:
+		s.errorPage(w, r, pageError{cause: err})
+	default:
+		s.writeError(w, err)
+	}
+}
+
+// acceptable checks what does not depend on the endpoint's own parameters.
+func (s *Server) acceptable(rt route, r *http.Request) *oauth.Error {
+	switch {
+	case s.local && !oauth.IsLoopbackHost(r.Host):
+		// DNS rebinding: a web page's own name that resolves to this machine.
+		return oauth.Errorf(oauth.CodeAccessDenied, "this server answers to localhost only").WithStatus(http.StatusForbidden)
+	case r.Method == http.MethodOptions && rt.audience == scripts:
+		return nil
+	case !slices.Contains(rt.Methods, r.Method):
+		return oauth.Errorf(oauth.CodeInvalidRequest, "this endpoint answers %s only", strings.Join(rt.Methods, ", ")).
+			WithStatus(http.StatusMethodNotAllowed)
+	case len(r.RequestURI) > maxURL:
+		return oauth.Errorf(oauth.CodeInvalidRequest, "the URL is longer than %d bytes", maxURL).
+			WithStatus(http.StatusRequestURITooLong)
+	}
+	return nil
+}
+
+// url returns an absolute URL below the issuer. It never looks at the request.
+func (s *Server) url(path string) string { return s.cfg.Issuer + path }
+
+func (s *Server) now() time.Time { return s.deps.Now() }
+
+// observe completes an event with the request's Meta and hands it on.
+func (s *Server) observe(r *http.Request, e oauth.Event) {
+	e.Meta = oauth.MetaFrom(r.Context())
+	s.deps.Observer.Observe(r.Context(), e)
+}

@@ -1,0 +1,161 @@
+package authserver
+
+import (
+	"context"
+	"net/http"
+	"slices"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// This file implements the token endpoint, OAuth 2.1 §3.2: the request is read
+// once, the client is authenticated once, then the grant type redeems.
+
+// grant is one grant type: a function from an authenticated request to a token
+// response.
+type grant struct {
+	name   string // the grant_type value
+	redeem func(*Server, context.Context, tokenRequest) (redeemed, error)
+}
+
+// grants lists the grant types, in the order of the metadata document. A new
+// one is a file grant_<name>.go and a line here.
+var grants = []grant{
+	{oauth.GrantAuthorizationCode, (*Server).redeemCode},
+	{oauth.GrantRefreshToken, (*Server).redeemRefresh},
+}
+
+func grantTypesSupported() []string {
+	names := make([]string, len(grants))
+	for i, g := range grants {
+		names[i] = g.name
+	}
+	return names
+}
+
+// tokenRequest is a token request whose client is authenticated.
+type tokenRequest struct {
+	client Client
+	params params
+}
+
+// redeemed is what a grant type hands out.
+type redeemed struct {
+	grant store.Grant
+	// scope is that of the access token, never more than the grant's.
+	scope oauth.Scope
+	// refresh says whether a refresh token of the grant's generation goes out.
+	refresh bool
+}
+
+func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
+	e := oauth.Event{Kind: oauth.EventToken}
+	resp, err := s.tokenRequest(w, r, &e)
+	if err != nil {
+		e.Err = err
+		if asOAuthError(err).Code == oauth.CodeInvalidClient && r.Header.Get("Authorization") != "" {
+			// RFC 6749 §5.2: the challenge has the scheme that the client used.
+			w.Header().Set("WWW-Authenticate", `Basic realm="token endpoint"`)
+		}
+		e.Code, e.Status = s.writeError(w, err)
+		s.observe(r, e)
+		return
+	}
+	e.Status = http.StatusOK
+	s.observe(r, e)
+	noStore(w)
+	writeJSON(w, http.StatusOK, resp)
+}
+
+// tokenRequest answers one request and notes in e what the log may know.
+func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.Event) (*oauth.TokenResponse, error) {
+	p, err := tokenParams(w, r)
+	if err != nil {
+		return nil, err
+	}
+	g, err := grantType(p)
+	if err != nil {
+		return nil, err
+	}
+	e.GrantType = g.name
+	client, err := s.authenticate(r, p)
+	e.ClientID, e.ClientName = client.ID, client.Name
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Contains(client.GrantTypes, g.name) {
+		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is not registered for this grant type")
+	}
+	out, err := g.redeem(s, r.Context(), tokenRequest{client, p})
+	e.GrantID, e.Subject = out.grant.ID, out.grant.User.Subject
+	if err != nil {
+		return nil, err
+	}
+	e.Resource, e.Scope = out.grant.Resource, out.scope.String()
+	return s.tokenResponse(out)
+}
+
+// tokenParams reads the form. Parameters in the URL are refused, because URLs
+// end up in logs (OAuth 2.1 §2.4.1).
+func tokenParams(w http.ResponseWriter, r *http.Request) (params, error) {
+	if !isForm(r) {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters as application/x-www-form-urlencoded (OAuth 2.1 section 3.2)")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters in the body, not in the URL")
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseParams(string(body))
+	if err != nil {
+		return nil, err
+	}
+	for name := range p {
+		if p.repeated(name) != "" {
+			return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a parameter occurs twice")
+		}
+	}
+	return p, nil
+}
+
+func grantType(p params) (grant, error) {
+	name := p.get("grant_type")
+	if name == "" {
+		return grant{}, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter grant_type is missing")
+	}
+	for _, g := range grants {
+		if g.name == name {
+			return g, nil
+		}
+	}
+	return grant{}, oauth.Errorf(oauth.CodeUnsupportedGrantType, "this grant_type is not supported here")
+}
+
+// checkTarget refuses a resource parameter that names another resource than
+// the grant's; none means the grant's (RFC 8707 §2.2).
+func (s *Server) checkTarget(p params, audience string) error {
+	for _, raw := range p.all("resource") {
+		res, err := s.resource(raw)
+		if err != nil {
+			return err
+		}
+		if res.Audience() != audience {
+			return oauth.Errorf(oauth.CodeInvalidTarget, "the grant is for another resource")
+		}
+	}
+	return nil
+}
+
+// configured returns the resource of a grant, or an error if the configuration
+// no longer protects it.
+func (s *Server) configured(audience string) (Resource, error) {
+	for _, res := range s.cfg.Resources {
+		if res.Audience() == audience {
+			return res, nil
+		}
+	}
+	return Resource{}, oauth.Errorf(oauth.CodeInvalidGrant, "the resource of this grant is no longer served here")
+}

@@ -1,0 +1,299 @@
+package keys
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+var (
+	start  = time.Unix(1_800_000_000, 0)
+	secret = []byte("a secret of at least thirty-two bytes")
+)
+
+func open(t testing.TB, s store.Store, o Options) *Manager {
+	t.Helper()
+	m, err := Open(t.Context(), start, s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func sign(t testing.TB, m *Manager, now time.Time) string {
+	t.Helper()
+	token, err := m.Ring().Sign(now, oauth.AccessTokenClaims{Issuer: "https://gw.example", Subject: "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+// verifies reports whether a ring knows the key of a token and it fits.
+func verifies(r *Ring, token string) bool {
+	msg, err := jws.ParseString(token)
+	if err != nil {
+		return false
+	}
+	h := msg.Signatures()[0].ProtectedHeaders()
+	alg, key, ok := r.VerifyKey(h.KeyID())
+	if !ok || alg != string(h.Algorithm()) || h.Type() != "at+jwt" {
+		return false
+	}
+	_, err = jws.Verify([]byte(token), jws.WithKey(jwa.SignatureAlgorithm(alg), key))
+	return err == nil
+}
+
+func TestEveryAlgorithmSignsAndPublishesNoSecret(t *testing.T) {
+	for _, alg := range Algorithms {
+		t.Run(alg, func(t *testing.T) {
+			m := open(t, store.NewMemory(), Options{Algorithm: alg})
+			if !verifies(m.Ring(), sign(t, m, start)) {
+				t.Error("its own token is not valid")
+			}
+			var set struct {
+				Keys []map[string]any `json:"keys"`
+			}
+			if err := json.Unmarshal(m.Ring().JWKS(), &set); err != nil || set.Keys == nil {
+				t.Fatalf("JWK set %s: %v", m.Ring().JWKS(), err)
+			}
+			if want := map[bool]int{true: 0, false: 1}[alg == "HS256"]; len(set.Keys) != want {
+				t.Fatalf("%d keys are published: %s", len(set.Keys), m.Ring().JWKS())
+			}
+			for _, k := range set.Keys {
+				for _, private := range []string{"d", "p", "q", "dp", "dq", "qi", "k"} {
+					if k[private] != nil {
+						t.Errorf("member %s is published", private)
+					}
+				}
+				if k["use"] != "sig" || k["alg"] != alg || k["kid"] == "" {
+					t.Errorf("published key %v", k)
+				}
+			}
+		})
+	}
+}
+
+func TestRingSurvivesReopening(t *testing.T) {
+	for name, o := range map[string]Options{"stored": {}, "wrapped": {Secret: secret}, "derived": {Secret: secret, Derive: true}} {
+		t.Run(name, func(t *testing.T) {
+			s := store.NewMemory()
+			before := open(t, s, o)
+			token := sign(t, before, start)
+			sealed, _ := before.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
+			if o.Derive {
+				s = store.NewMemory() // nothing is stored
+			}
+			after := open(t, s, o)
+			if !verifies(after.Ring(), token) {
+				t.Error("the token is not valid any more")
+			}
+			if _, err := after.Ring().Sealer.Open(PurposeClient, sealed, start); err != nil {
+				t.Errorf("the sealed value does not open: %v", err)
+			}
+			if before.Ring().ID != after.Ring().ID {
+				t.Error("the ring has another id")
+			}
+		})
+	}
+}
+
+func TestSecretWrapsTheStoredRing(t *testing.T) {
+	s := store.NewMemory()
+	open(t, s, Options{})
+	plain, _, _ := s.KeyRing(t.Context())
+	if !bytes.Contains(plain, []byte(`"d"`)) {
+		t.Fatal("the test looks for the wrong thing")
+	}
+	open(t, s, Options{Secret: secret}) // wraps what was there
+	wrapped, version, _ := s.KeyRing(t.Context())
+	if bytes.Contains(wrapped, []byte(`"d"`)) || bytes.Contains(wrapped, []byte("seal")) {
+		t.Errorf("the ring is still readable: %s", wrapped)
+	}
+	for name, o := range map[string]Options{
+		"another secret": {Secret: bytes.ToUpper(secret)}, "no secret": {},
+	} {
+		if _, err := Open(t.Context(), start, s, o); !errors.Is(err, ErrSecret) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if again, v, _ := s.KeyRing(t.Context()); v != version || !bytes.Equal(again, wrapped) {
+		t.Error("a wrong secret changed the stored ring")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	for name, o := range map[string]Options{
+		"unknown algorithm":     {Algorithm: "none"},
+		"short secret":          {Secret: secret[:31]},
+		"derive without secret": {Derive: true},
+		"derived RSA":           {Derive: true, Secret: secret, Algorithm: "RS256"},
+	} {
+		s := store.NewMemory()
+		if _, err := Open(t.Context(), start, s, o); err == nil {
+			t.Errorf("%s is accepted", name)
+		}
+		if _, _, err := s.KeyRing(t.Context()); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("%s: a ring was stored", name)
+		}
+	}
+	for _, junk := range []string{"", "junk", "{}", `{"ring":{}}`, `{"ring":{"id":"x","signing":[{"key":{"kty":"oct"}}]}}`} {
+		s := store.NewMemory()
+		if _, err := s.SwapKeyRing(t.Context(), 0, []byte(junk)); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Open(t.Context(), start, s, Options{}); err == nil {
+			t.Errorf("stored ring %q is accepted", junk)
+		}
+	}
+}
+
+func TestChangedAlgorithmKeepsOldTokens(t *testing.T) {
+	s := store.NewMemory()
+	token := sign(t, open(t, s, Options{Algorithm: "ES256"}), start)
+	m := open(t, s, Options{Algorithm: "EdDSA", TokenLifetime: time.Hour})
+	if m.Ring().Algorithm(start) != "EdDSA" || !verifies(m.Ring(), token) {
+		t.Errorf("signs with %s, old token valid: %v", m.Ring().Algorithm(start), verifies(m.Ring(), token))
+	}
+}
+
+// TestRotation follows the calendar: published before it signs, old tokens
+// valid until they have expired, sealed values for ever.
+func TestRotation(t *testing.T) {
+	s := store.NewMemory()
+	o := Options{RotateEvery: 30 * 24 * time.Hour, TokenLifetime: time.Hour}
+	m := open(t, s, o)
+	token := sign(t, m, start)
+	sealed, _ := m.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
+	maintain := func(now time.Time) bool {
+		changed, err := m.Maintain(t.Context(), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return changed
+	}
+	if maintain(start.Add(29 * 24 * time.Hour)) {
+		t.Error("rotates too early")
+	}
+	due := start.Add(o.RotateEvery - publishLead)
+	if !maintain(due) || maintain(due.Add(time.Second)) {
+		t.Error("does not rotate once when due")
+	}
+	if n := len(m.Ring().signing); n != 2 {
+		t.Fatalf("%d signing keys", n)
+	}
+	kid := func(now time.Time) string { return m.Ring().current(now).kid }
+	if kid(due) != kid(start) || kid(due.Add(publishLead)) == kid(start) {
+		t.Error("the new key does not wait until everybody has seen it")
+	}
+	if err := m.Refresh(t.Context(), due.Add(publishLead)); err != nil || m.Ring().sealing != 0 {
+		t.Errorf("the new sealing key does not take over: %v", err)
+	}
+	if !verifies(m.Ring(), token) {
+		t.Error("the old token is not valid after rotation")
+	}
+	if !maintain(due.Add(publishLead + o.TokenLifetime + dropMargin)) {
+		t.Error("the old signing key is not dropped")
+	}
+	if verifies(m.Ring(), token) {
+		t.Error("the old key still verifies")
+	}
+	if _, err := m.Ring().Sealer.Open(PurposeClient, sealed, start); err != nil {
+		t.Errorf("a client id does not survive: %v", err)
+	}
+}
+
+func TestOtherNodeFollows(t *testing.T) {
+	s := store.NewMemory()
+	a, b := open(t, s, Options{}), open(t, s, Options{})
+	if a.Ring().ID != b.Ring().ID {
+		t.Fatal("two nodes made two rings")
+	}
+	if err := a.Rotate(t.Context(), start, false); err != nil {
+		t.Fatal(err)
+	}
+	token := sign(t, a, start.Add(publishLead))
+	if err := b.Refresh(t.Context(), start.Add(time.Minute)); err != nil || !verifies(b.Ring(), token) {
+		t.Errorf("the other node does not know the new key: %v", err)
+	}
+}
+
+func TestRetireDropsOldKeys(t *testing.T) {
+	m := open(t, store.NewMemory(), Options{})
+	token := sign(t, m, start)
+	sealed, _ := m.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
+	if err := m.Rotate(t.Context(), start, true); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := m.Retire(t.Context(), start); n != 1 || err != nil {
+		t.Errorf("dropped %d, %v", n, err)
+	}
+	if verifies(m.Ring(), token) {
+		t.Error("a token of the retired key is valid")
+	}
+	if _, err := m.Ring().Sealer.Open(PurposeClient, sealed, start); err == nil {
+		t.Error("a value of the retired key opens")
+	}
+	if !verifies(m.Ring(), sign(t, m, start)) || len(m.Ring().Describe()) != 1 {
+		t.Error("the new key does not work")
+	}
+}
+
+func TestDerivedRingDoesNotRotate(t *testing.T) {
+	m := open(t, store.NewMemory(), Options{Secret: secret, Derive: true, RotateEvery: time.Hour})
+	if changed, err := m.Maintain(t.Context(), start.AddDate(1, 0, 0)); changed || err != nil {
+		t.Errorf("changed %v, %v", changed, err)
+	}
+	if m.Rotate(t.Context(), start, true) == nil {
+		t.Error("rotates")
+	}
+	if _, err := m.Retire(t.Context(), start); err == nil {
+		t.Error("retires")
+	}
+}
+
+// TestManyNodesMakeOneRing: whoever comes second takes what is there.
+func TestManyNodesMakeOneRing(t *testing.T) {
+	s := store.NewMemory()
+	ids := make([]string, 16)
+	var wg sync.WaitGroup
+	for i := range ids {
+		wg.Go(func() {
+			m, err := Open(context.Background(), start, s, Options{})
+			if err != nil {
+				ids[i] = fmt.Sprint(err)
+				return
+			}
+			ids[i] = m.Ring().ID
+		})
+	}
+	wg.Wait()
+	if len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 1 {
+		t.Errorf("rings: %s", strings.Join(ids, " "))
+	}
+}
+
+func BenchmarkSign(b *testing.B) {
+	for _, alg := range Algorithms {
+		b.Run(alg, func(b *testing.B) {
+			m := open(b, store.NewMemory(), Options{Algorithm: alg})
+			b.ReportAllocs()
+			for b.Loop() {
+				sign(b, m, start)
+			}
+		})
+	}
+}

@@ -1,0 +1,231 @@
+package keys
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// Options say how the ring is made and kept.
+type Options struct {
+	// Algorithm signs new tokens: one of Algorithms. Default ES256.
+	Algorithm string
+	// Secret wraps the stored ring, or derives it. At least MinSecret bytes;
+	// empty stores the ring unwrapped.
+	Secret []byte
+	// Derive makes the ring from Secret instead of storing it. Such a ring
+	// does not rotate: change the secret to change the keys.
+	Derive bool
+	// RotateEvery is how long a key signs before the next one takes over. Zero
+	// turns scheduled rotation off.
+	RotateEvery time.Duration
+	// TokenLifetime is the longest life of a token that a key may have signed;
+	// a replaced key verifies for that much longer.
+	TokenLifetime time.Duration
+}
+
+// publishLead is how long a new signing key is published before it signs: more
+// than the time other nodes and caches of the JWK set take to see it.
+const publishLead = 10 * time.Minute
+
+// swapAttempts bounds how often a change is tried again because another node
+// changed the ring first.
+const swapAttempts = 5
+
+// Manager owns the current ring.
+type Manager struct {
+	opts    Options
+	store   store.Store
+	ring    atomic.Pointer[Ring]
+	version atomic.Uint64
+}
+
+// Open loads the ring, or makes it where there is none yet. It returns
+// ErrSecret if the ring does not open with the secret, and changes nothing
+// then. A ring that was stored unwrapped is wrapped as soon as there is a
+// secret. A configured algorithm that the ring has no key for gets one.
+func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Manager, error) {
+	if opts.Algorithm == "" {
+		opts.Algorithm = Algorithms[0]
+	}
+	if !slices.Contains(Algorithms, opts.Algorithm) {
+		return nil, fmt.Errorf("keys: unknown algorithm %q, use one of %v", opts.Algorithm, Algorithms)
+	}
+	if n := len(opts.Secret); n < MinSecret && (n > 0 || opts.Derive) {
+		return nil, fmt.Errorf("keys: the secret has %d bytes, it needs at least %d", n, MinSecret)
+	}
+	m := &Manager{opts: opts, store: s}
+	if opts.Derive {
+		d, err := deriveRingData(opts.Secret, opts.Algorithm)
+		if err != nil {
+			return nil, err
+		}
+		return m, m.use(d, 0, now)
+	}
+	return m, m.update(ctx, now, func(d *ringData, is kind) (bool, error) {
+		if is == absent {
+			fresh, err := newRingData(opts.Algorithm, now)
+			*d = fresh
+			return true, err
+		}
+		if err := d.check(); err != nil {
+			return false, err
+		}
+		rewrap := is == plain && len(opts.Secret) > 0
+		switched, err := m.switchAlgorithm(d, now)
+		return rewrap || switched, err
+	})
+}
+
+// Ring returns the current snapshot.
+func (m *Manager) Ring() *Ring { return m.ring.Load() }
+
+// Refresh looks whether another node changed the ring, and takes it over. It
+// also lets a new sealing key take effect when its time has come.
+func (m *Manager) Refresh(ctx context.Context, now time.Time) error {
+	if m.opts.Derive {
+		return nil
+	}
+	if r := m.Ring(); sealingKey(r.data, now) != r.sealing {
+		if err := m.use(r.data, m.version.Load(), now); err != nil {
+			return err
+		}
+	}
+	raw, version, err := m.store.KeyRing(ctx)
+	if err != nil {
+		return fmt.Errorf("keys: reading the ring: %w", err)
+	}
+	if version == m.version.Load() {
+		return nil
+	}
+	d, _, err := decode(raw, m.opts.Secret)
+	if err != nil {
+		return err
+	}
+	return m.use(d, version, now)
+}
+
+// Maintain rotates the ring when it is due and drops signing keys whose tokens
+// have all expired. It reports whether anything changed.
+func (m *Manager) Maintain(ctx context.Context, now time.Time) (bool, error) {
+	if m.opts.Derive {
+		return false, nil
+	}
+	if !m.rotationDue(now) && !slices.ContainsFunc(m.Ring().data.Signing, droppable(now)) {
+		return false, nil
+	}
+	changed := false
+	err := m.update(ctx, now, func(d *ringData, _ kind) (bool, error) {
+		before := len(d.Signing)
+		d.Signing = slices.DeleteFunc(d.Signing, droppable(now))
+		changed = len(d.Signing) != before
+		if !due(*d, now, m.opts.RotateEvery) {
+			return changed, nil
+		}
+		changed = true
+		return true, m.addKeys(d, now, now.Add(publishLead))
+	})
+	return changed, err
+}
+
+// Rotate adds a new signing key and a new sealing key now. The signing key is
+// published at once and signs after ten minutes, or at once if immediately is
+// set. Older keys keep opening and verifying.
+func (m *Manager) Rotate(ctx context.Context, now time.Time, immediately bool) error {
+	if m.opts.Derive {
+		return errors.New("keys: a ring that is derived from the secret does not rotate; change the secret")
+	}
+	active := now.Add(publishLead)
+	if immediately {
+		active = now
+	}
+	return m.update(ctx, now, func(d *ringData, _ kind) (bool, error) {
+		return true, m.addKeys(d, now, active)
+	})
+}
+
+// Retire drops every key but the newest of each kind, and returns how many
+// sealing keys went. Clients that were registered under the dropped keys have
+// to register again, sessions that they hold end: it is meant for keys that
+// leaked.
+func (m *Manager) Retire(ctx context.Context, now time.Time) (int, error) {
+	if m.opts.Derive {
+		return 0, errors.New("keys: a ring that is derived from the secret has no older keys; change the secret")
+	}
+	dropped := 0
+	err := m.update(ctx, now, func(d *ringData, _ kind) (bool, error) {
+		dropped = len(d.Seal) - 1
+		d.Seal = d.Seal[:1]
+		d.Seal[0].Active = earlier(d.Seal[0].Active, now)
+		newest := d.Signing[0]
+		newest.Active, newest.Drop = earlier(newest.Active, now), time.Time{}
+		d.Signing = []signingData{newest}
+		return true, nil
+	})
+	return dropped, err
+}
+
+// update changes the stored ring by compare-and-swap: change gets what is
+// stored and how, and reports whether to write it back.
+func (m *Manager) update(ctx context.Context, now time.Time, change func(d *ringData, is kind) (bool, error)) error {
+	for range swapAttempts {
+		var d ringData
+		is := absent
+		raw, version, err := m.store.KeyRing(ctx)
+		switch {
+		case errors.Is(err, store.ErrNotFound):
+			version = 0
+		case err != nil:
+			return fmt.Errorf("keys: reading the ring: %w", err)
+		default:
+			if d, is, err = decode(raw, m.opts.Secret); err != nil {
+				return err
+			}
+		}
+		write, err := change(&d, is)
+		if err != nil {
+			return err
+		}
+		if write {
+			version, err = m.swap(ctx, now, version, d)
+		}
+		switch {
+		case errors.Is(err, store.ErrConflict):
+			continue
+		case err != nil:
+			return err
+		}
+		return m.use(d, version, now)
+	}
+	return errors.New("keys: the ring keeps changing, giving up for now")
+}
+
+func (m *Manager) swap(ctx context.Context, now time.Time, version uint64, d ringData) (uint64, error) {
+	if _, err := newRing(d, now); err != nil {
+		return 0, err // never store what can't be read again
+	}
+	raw, err := encode(d, m.opts.Secret)
+	if err != nil {
+		return 0, err
+	}
+	next, err := m.store.SwapKeyRing(ctx, version, raw)
+	if err != nil {
+		return 0, fmt.Errorf("keys: writing the ring: %w", err)
+	}
+	return next, nil
+}
+
+func (m *Manager) use(d ringData, version uint64, now time.Time) error {
+	r, err := newRing(d, now)
+	if err != nil {
+		return err
+	}
+	m.ring.Store(r)
+	m.version.Store(version)
+	return nil
+}

@@ -1,0 +1,235 @@
+package keys
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/seal"
+)
+
+// The purposes of sealed values. Each is a key of its own, so that no value
+// can be passed off as another.
+const (
+	PurposeClient       seal.Purpose = "client"
+	PurposeClientSecret seal.Purpose = "client_secret"
+	PurposeCode         seal.Purpose = "code"
+	PurposeRefresh      seal.Purpose = "refresh"
+)
+
+var purposes = []seal.Purpose{PurposeClient, PurposeClientSecret, PurposeCode, PurposeRefresh}
+
+// Ring is a snapshot of all keys. It never changes and is safe for concurrent
+// use.
+type Ring struct {
+	// ID stays the same for the life of the ring, through every rotation.
+	ID string
+	// Sealer seals and opens with the ring's sealing keys.
+	Sealer *seal.Sealer
+
+	signing []signingKey // newest first
+	byKid   map[string]signingKey
+	jwks    []byte
+	data    ringData
+	sealing int // index in data.Seal of the key that seals
+}
+
+// ringData is the ring as it is stored.
+type ringData struct {
+	ID      string        `json:"id"`
+	Seal    []sealData    `json:"seal"`    // newest first
+	Signing []signingData `json:"signing"` // newest first
+}
+
+func (d *ringData) check() error {
+	if d.ID == "" || len(d.Signing) == 0 || len(d.Seal) == 0 {
+		return errors.New("keys: the key ring is incomplete")
+	}
+	return nil
+}
+
+type sealData struct {
+	Secret  []byte    `json:"secret"`
+	Created time.Time `json:"created"`
+	// Active is when the key begins to seal. It opens from the start, so that
+	// no node meets a value whose key it has not seen yet.
+	Active time.Time `json:"active"`
+}
+
+type signingData struct {
+	Key     json.RawMessage `json:"key"` // private JWK with kid and alg
+	Created time.Time       `json:"created"`
+	// Active is when the key begins to sign; it is published before.
+	Active time.Time `json:"active"`
+	// Drop is when no token signed by the key can be alive any more. Zero for
+	// a key without a successor.
+	Drop time.Time `json:"drop,omitzero"`
+}
+
+type signingKey struct {
+	kid    string
+	alg    jwa.SignatureAlgorithm
+	sign   jwk.Key
+	verify any // raw public key, or the raw symmetric key
+	active time.Time
+}
+
+// newRing builds the snapshot from stored data, as of now.
+func newRing(d ringData, now time.Time) (*Ring, error) {
+	if err := d.check(); err != nil {
+		return nil, err
+	}
+	r := &Ring{ID: d.ID, byKid: map[string]signingKey{}, data: d, sealing: sealingKey(d, now)}
+	secrets := [][]byte{d.Seal[r.sealing].Secret}
+	for i, s := range d.Seal {
+		if i != r.sealing {
+			secrets = append(secrets, s.Secret)
+		}
+	}
+	var err error
+	if r.Sealer, err = seal.New(purposes, secrets...); err != nil {
+		return nil, fmt.Errorf("keys: %w", err)
+	}
+	public := jwk.NewSet()
+	for _, s := range d.Signing {
+		k, err := parseSigningKey(s)
+		if err != nil {
+			return nil, err
+		}
+		if _, dup := r.byKid[k.kid]; dup {
+			return nil, errors.New("keys: two signing keys share a key id")
+		}
+		r.byKid[k.kid] = k
+		r.signing = append(r.signing, k)
+		if err := publish(public, k.sign); err != nil {
+			return nil, err
+		}
+	}
+	slices.SortStableFunc(r.signing, func(a, b signingKey) int { return b.active.Compare(a.active) })
+	if r.jwks, err = json.Marshal(public); err != nil {
+		return nil, fmt.Errorf("keys: encoding the JWK set: %w", err)
+	}
+	return r, nil
+}
+
+// sealingKey returns the index of the newest sealing key that is active, or of
+// the oldest one if the clock says that none is yet.
+func sealingKey(d ringData, now time.Time) int {
+	for i, s := range d.Seal {
+		if !s.Active.After(now) {
+			return i
+		}
+	}
+	return len(d.Seal) - 1
+}
+
+func parseSigningKey(d signingData) (signingKey, error) {
+	k, err := jwk.ParseKey(d.Key)
+	if err != nil {
+		return signingKey{}, fmt.Errorf("keys: reading a signing key: %w", err)
+	}
+	var alg jwa.SignatureAlgorithm
+	if err := alg.Accept(k.Algorithm()); err != nil || !slices.Contains(Algorithms, string(alg)) || k.KeyID() == "" {
+		return signingKey{}, errors.New("keys: a signing key lacks its key id or has an unknown algorithm")
+	}
+	out := signingKey{kid: k.KeyID(), alg: alg, sign: k, active: d.Active}
+	pub, err := k.PublicKey()
+	if err != nil {
+		return signingKey{}, fmt.Errorf("keys: public half: %w", err)
+	}
+	if err := pub.Raw(&out.verify); err != nil {
+		return signingKey{}, fmt.Errorf("keys: public half: %w", err)
+	}
+	return out, nil
+}
+
+// publish adds the public half of a key to the JWK set. Symmetric keys have
+// none and are never published.
+func publish(set jwk.Set, k jwk.Key) error {
+	if k.KeyType() == jwa.OctetSeq {
+		return nil
+	}
+	pub, err := k.PublicKey()
+	if err != nil {
+		return fmt.Errorf("keys: public half: %w", err)
+	}
+	if err := errors.Join(pub.Set(jwk.KeyUsageKey, jwk.ForSignature), set.AddKey(pub)); err != nil {
+		return fmt.Errorf("keys: publishing a key: %w", err)
+	}
+	return nil
+}
+
+// JWKS returns the JWK set document (RFC 7517 §5): public keys only, each with
+// kid, alg and use. With a symmetric algorithm the set is empty.
+func (r *Ring) JWKS() []byte { return r.jwks }
+
+// Sign returns the claims as a compact JWS with typ at+jwt (RFC 9068 §2.1),
+// signed by the key that is active at now.
+func (r *Ring) Sign(now time.Time, claims oauth.AccessTokenClaims) (string, error) {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("keys: encoding claims: %w", err)
+	}
+	k := r.current(now)
+	h := jws.NewHeaders()
+	if err := errors.Join(h.Set(jws.TypeKey, oauth.AccessTokenType), h.Set(jws.KeyIDKey, k.kid)); err != nil {
+		return "", fmt.Errorf("keys: token header: %w", err)
+	}
+	token, err := jws.Sign(payload, jws.WithKey(k.alg, k.sign, jws.WithProtectedHeaders(h)))
+	if err != nil {
+		return "", fmt.Errorf("keys: signing: %w", err)
+	}
+	return string(token), nil
+}
+
+// current returns the newest key that is active, or the oldest key there is if
+// the clock says that none is yet.
+func (r *Ring) current(now time.Time) signingKey {
+	for _, k := range r.signing {
+		if !k.active.After(now) {
+			return k
+		}
+	}
+	return r.signing[len(r.signing)-1]
+}
+
+// VerifyKey returns the algorithm and the key that verify tokens with this key
+// id: a public key, or the bytes of a symmetric one. The algorithm is the
+// ring's, never the token's.
+func (r *Ring) VerifyKey(kid string) (alg string, key any, ok bool) {
+	k, ok := r.byKid[kid]
+	return string(k.alg), k.verify, ok
+}
+
+// Algorithm returns the name of the algorithm that signs at now.
+func (r *Ring) Algorithm(now time.Time) string { return string(r.current(now).alg) }
+
+// KeyInfo describes a signing key without its secret half.
+type KeyInfo struct {
+	KeyID     string    `json:"kid"`
+	Algorithm string    `json:"alg"`
+	Created   time.Time `json:"created"`
+	Active    time.Time `json:"active"`
+	Drop      time.Time `json:"drop,omitzero"`
+}
+
+// Describe lists the signing keys, newest first, for the operator.
+func (r *Ring) Describe() []KeyInfo {
+	infos := make([]KeyInfo, 0, len(r.data.Signing))
+	for _, d := range r.data.Signing {
+		k, err := parseSigningKey(d)
+		if err != nil {
+			continue // newRing refused such a key
+		}
+		infos = append(infos, KeyInfo{k.kid, string(k.alg), d.Created, d.Active, d.Drop})
+	}
+	slices.SortStableFunc(infos, func(a, b KeyInfo) int { return b.Active.Compare(a.Active) })
+	return infos
+}

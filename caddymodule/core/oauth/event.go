@@ -1,0 +1,76 @@
+package oauth
+
+import "context"
+
+// EventKind names a step that is worth a line in the log.
+type EventKind string
+
+// The kinds of events.
+const (
+	EventRegister  EventKind = "register"
+	EventAuthorize EventKind = "authorize"
+	EventToken     EventKind = "token"
+	EventRevoke    EventKind = "revoke"
+	EventCall      EventKind = "call"
+	EventDevToken  EventKind = "dev_token"
+	EventKeys      EventKind = "keys"
+)
+
+// Event is what an operator may know about one step of the protocol.
+//
+// It has no field for a token, code, verifier, secret, cookie, state or raw
+// query, so that none can be logged. Every field is either configured, checked
+// before, or cut to a harmless length by the observer.
+type Event struct {
+	Kind EventKind
+	// Err is nil for success. Its text is for the log; it is made by this
+	// project and names no credential.
+	Err error
+	// Code is the OAuth error code that was answered, empty for success.
+	Code string
+	// Status is the HTTP status that was answered.
+	Status int
+	// RequestID and RemoteIP come from the request's Meta.
+	Meta
+	// ClientID and ClientName are the client's identifier and what it calls
+	// itself; both are hostile text.
+	ClientID, ClientName string
+	// GrantType is the grant_type parameter if it is one that this server knows.
+	GrantType string
+	// Resource is the canonical URI of a resource of this server.
+	Resource string
+	// Scope is what was granted.
+	Scope string
+	// Subject is the user's stable id.
+	Subject string
+	// GrantID names the grant: every token of one approval shares it.
+	GrantID string
+	// Reason is a fixed word for why something was revoked or refused.
+	Reason string
+}
+
+// Observer receives events. Observe must be fast and safe for concurrent use.
+type Observer interface {
+	Observe(ctx context.Context, e Event)
+}
+
+// Meta is what is known about a request besides its content.
+type Meta struct {
+	// RequestID finds the request's log lines; it is shown on error pages.
+	RequestID string
+	// RemoteIP is the client's address as the host determined it.
+	RemoteIP string
+}
+
+type metaKey struct{}
+
+// WithMeta returns a context that carries the request's Meta.
+func WithMeta(ctx context.Context, m Meta) context.Context {
+	return context.WithValue(ctx, metaKey{}, m)
+}
+
+// MetaFrom returns the Meta of the context, or the zero value.
+func MetaFrom(ctx context.Context) Meta {
+	m, _ := ctx.Value(metaKey{}).(Meta)
+	return m
+}

@@ -1,0 +1,132 @@
+package oauth
+
+// WellKnown suffixes (RFC 8615) that this server answers.
+const (
+	WellKnownServer   = "/.well-known/oauth-authorization-server"
+	WellKnownOpenID   = "/.well-known/openid-configuration"
+	WellKnownResource = "/.well-known/oauth-protected-resource"
+)
+
+// ServerMetadata is the authorization server metadata document of RFC 8414 §2,
+// with the members that OpenID Connect Discovery §3 demands, so that one
+// document serves both well-known names. Empty members are left out.
+//
+// Not included: signed_metadata, and the members of endpoints that this server
+// does not have.
+type ServerMetadata struct {
+	Issuer                            string   `json:"issuer"`
+	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
+	TokenEndpoint                     string   `json:"token_endpoint"`
+	JWKSURI                           string   `json:"jwks_uri"`
+	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
+	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported            []string `json:"response_types_supported"`
+	ResponseModesSupported            []string `json:"response_modes_supported"`
+	GrantTypesSupported               []string `json:"grant_types_supported"`
+	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
+	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
+	ServiceDocumentation              string   `json:"service_documentation,omitempty"`
+	ProtectedResources                []string `json:"protected_resources,omitempty"`
+
+	// IssParameterSupported is authorization_response_iss_parameter_supported
+	// of RFC 9207 §3.
+	IssParameterSupported bool `json:"authorization_response_iss_parameter_supported"`
+
+	// SubjectTypesSupported and the members below are demanded by OpenID
+	// Connect Discovery §3; clients refuse the document without them, although
+	// no ID tokens are issued. The two booleans would default to surprising
+	// values if they were left out.
+	SubjectTypesSupported             []string `json:"subject_types_supported"`
+	IDTokenSigningAlgValuesSupported  []string `json:"id_token_signing_alg_values_supported"`
+	RequestParameterSupported         bool     `json:"request_parameter_supported"`
+	RequestURIParameterSupported      bool     `json:"request_uri_parameter_supported"`
+	ClientIDMetadataDocumentSupported bool     `json:"client_id_metadata_document_supported,omitempty"`
+}
+
+// ResourceMetadata is the protected resource metadata document of RFC 9728 §2.
+// Empty members are left out.
+//
+// Not included: signed_metadata, jwks_uri (a resource of this server signs
+// nothing), and the members of mutual TLS and DPoP.
+type ResourceMetadata struct {
+	Resource               string   `json:"resource"`
+	AuthorizationServers   []string `json:"authorization_servers"`
+	ScopesSupported        []string `json:"scopes_supported,omitempty"`
+	BearerMethodsSupported []string `json:"bearer_methods_supported"`
+	ResourceName           string   `json:"resource_name,omitempty"`
+	ResourceDocumentation  string   `json:"resource_documentation,omitempty"`
+}
+
+// Client authentication methods at the token endpoint (RFC 7591 §2).
+const (
+	AuthMethodNone  = "none"
+	AuthMethodPost  = "client_secret_post"
+	AuthMethodBasic = "client_secret_basic"
+)
+
+// Grant types (RFC 7591 §2).
+const (
+	GrantAuthorizationCode = "authorization_code"
+	GrantRefreshToken      = "refresh_token"
+)
+
+// Application types (OpenID Connect Dynamic Client Registration §2).
+const (
+	ApplicationWeb    = "web"
+	ApplicationNative = "native"
+)
+
+// ClientInformation is the answer to a registration (RFC 7591 §3.2.1): every
+// registered member, also those that the server filled in or changed. Empty
+// members are left out and never null.
+//
+// registration_client_uri and registration_access_token (RFC 7592) are not
+// included.
+type ClientInformation struct {
+	ClientID                string   `json:"client_id"`
+	ClientSecret            string   `json:"client_secret,omitempty"`
+	ClientIDIssuedAt        int64    `json:"client_id_issued_at"`
+	ClientSecretExpiresAt   *int64   `json:"client_secret_expires_at,omitempty"`
+	ClientName              string   `json:"client_name,omitempty"`
+	ClientURI               string   `json:"client_uri,omitempty"`
+	RedirectURIs            []string `json:"redirect_uris"`
+	GrantTypes              []string `json:"grant_types"`
+	ResponseTypes           []string `json:"response_types"`
+	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
+	ApplicationType         string   `json:"application_type,omitempty"`
+	Scope                   string   `json:"scope,omitempty"`
+}
+
+// TokenResponse is the success answer of the token endpoint (RFC 6749 §5.1).
+// scope is always present, because the grant may be smaller than the request.
+type TokenResponse struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope"`
+}
+
+// AccessTokenType is the typ header of JWT access tokens (RFC 9068 §2.1).
+const AccessTokenType = "at+jwt"
+
+// AccessTokenClaims are the claims of an access token (RFC 9068 §2.2): what
+// authserver signs and resource checks. Times are seconds since the epoch.
+type AccessTokenClaims struct {
+	Issuer   string `json:"iss"`
+	Subject  string `json:"sub"`
+	Audience string `json:"aud"`
+	ClientID string `json:"client_id"`
+	Scope    string `json:"scope,omitempty"`
+	JWTID    string `json:"jti"`
+	IssuedAt int64  `json:"iat"`
+	Expires  int64  `json:"exp"`
+	AuthTime int64  `json:"auth_time,omitempty"`
+	// GrantID is a private claim: revoking the grant ends the token.
+	GrantID string `json:"grant_id"`
+	Name    string `json:"name,omitempty"`
+	Email   string `json:"email,omitempty"`
+	// ClientName lets logs name the program behind a client identifier that
+	// says nothing to people.
+	ClientName string `json:"client_name,omitempty"`
+}

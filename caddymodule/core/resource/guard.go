@@ -1,0 +1,228 @@
+package resource
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// Config says what a Guard protects.
+type Config struct {
+	// URIs are the endpoints of the resource in canonical form; the first is
+	// the audience of its tokens.
+	URIs []string
+	// Scopes are the scopes for basic use: shown in challenges and metadata.
+	Scopes oauth.Scope
+	// Name and Documentation are for people; the latter is an https URL.
+	Name, Documentation string
+	// AuthorizationServer is the issuer.
+	AuthorizationServer string
+	// Paths are the path patterns that need a token. None means every path.
+	Paths []string
+	// Public are the path patterns that need none.
+	Public []string
+	// TrustedOrigins are the origins besides the resource's own from which
+	// scripts in a browser may call; "*" is every origin.
+	TrustedOrigins []string
+}
+
+// Guard decides about requests to one resource. It is safe for concurrent use.
+type Guard struct {
+	cfg      Config
+	verifier *Verifier
+	revoked  func(grantID string) bool
+	paths    pathSet
+	public   pathSet
+	origins  []string
+	loopback bool
+}
+
+// NewGuard checks the configuration and returns the guard. revoked tells
+// whether a grant's tokens are no longer good.
+func NewGuard(cfg Config, v *Verifier, revoked func(grantID string) bool) (*Guard, error) {
+	if len(cfg.URIs) == 0 {
+		return nil, errors.New("a protected resource needs a URI")
+	}
+	g := &Guard{cfg: cfg, verifier: v, revoked: revoked, paths: cfg.Paths, public: cfg.Public}
+	for _, p := range slices.Concat(cfg.Paths, cfg.Public) {
+		if err := CheckPathPattern(p); err != nil {
+			return nil, err
+		}
+	}
+	for _, uri := range cfg.URIs {
+		canonical, err := oauth.CanonicalResource(uri)
+		if err != nil {
+			return nil, fmt.Errorf("resource %q %w", uri, err)
+		}
+		if canonical != uri || strings.Contains(uri, "?") {
+			return nil, fmt.Errorf("resource %q must be in canonical form without a query: write %q", uri, canonical)
+		}
+		origin := oauth.OriginOf(uri)
+		g.origins = append(g.origins, origin)
+		u, err := url.Parse(origin)
+		if err != nil {
+			return nil, fmt.Errorf("resource %q: %w", uri, err)
+		}
+		if u.Scheme == "http" && !oauth.IsLoopbackHost(u.Host) {
+			return nil, fmt.Errorf("resource %q must use https unless its host is localhost, 127.0.0.1 or [::1]", uri)
+		}
+		g.loopback = g.loopback || oauth.IsLoopbackHost(u.Host)
+	}
+	for _, s := range cfg.Scopes {
+		if !oauth.ValidScopeToken(s) {
+			return nil, fmt.Errorf("scope %q has a character that RFC 6749 section 3.3 does not allow", s)
+		}
+	}
+	if err := g.addOrigins(cfg.TrustedOrigins); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *Guard) addOrigins(origins []string) error {
+	for _, o := range origins {
+		if o != "*" && o != "null" {
+			canonical, err := oauth.CanonicalResource(o)
+			if err != nil || canonical != o || oauth.OriginOf(o) != o {
+				return fmt.Errorf("trusted origin %q must be scheme://host or scheme://host:port in lower case, null, or *", o)
+			}
+		}
+		g.origins = append(g.origins, o)
+	}
+	return nil
+}
+
+// Decision says what to do with a request. Exactly one of Token, Deny, Open
+// and Preflight is set.
+type Decision struct {
+	// Token is set when the request may pass as this token's user.
+	Token *Token
+	// Open is set when the path needs no token.
+	Open bool
+	// Preflight is set for a CORS preflight of an allowed origin.
+	Preflight bool
+	// Deny is set when the request is refused.
+	Deny *Denial
+	// AllowOrigin is the Origin that may read the answer, or empty.
+	AllowOrigin string
+}
+
+// Denial is a refusal.
+type Denial struct {
+	Status int
+	// Code is the OAuth error code, empty if no token was presented.
+	Code string
+	// Description is safe to send.
+	Description string
+	// Challenge is the WWW-Authenticate value, or empty.
+	Challenge string
+	// Cause is for the log.
+	Cause error
+	// Token is set if a genuine token was refused, for the log.
+	Token *Token
+}
+
+// Check decides about a request. The order matters: who has no token learns
+// nothing but that one is needed.
+func (g *Guard) Check(r *http.Request) Decision {
+	if !g.covers(r.URL) {
+		return Decision{Open: true}
+	}
+	if g.loopback && !oauth.IsLoopbackHost(r.Host) {
+		// DNS rebinding: a web page's own name that resolves to this machine.
+		return deny(http.StatusForbidden, oauth.CodeInvalidRequest, "this server answers to localhost only", errors.New("foreign Host header"))
+	}
+	origin := r.Header.Get("Origin")
+	allowed := g.allowsOrigin(origin) && len(r.Header.Values("Origin")) <= 1
+	if !allowed {
+		return deny(http.StatusForbidden, oauth.CodeAccessDenied, "this origin may not call this server: the operator can allow it with trusted_origins", errors.New("origin not trusted"))
+	}
+	if r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != "" {
+		return Decision{Preflight: true, AllowOrigin: origin}
+	}
+	d := g.authorize(r)
+	d.AllowOrigin = origin
+	return d
+}
+
+// covers reports whether a path needs a token. Where two servers could read
+// the path differently, it does.
+func (g *Guard) covers(u *url.URL) bool {
+	if !plain(u) {
+		return true
+	}
+	if g.public.matches(u.Path) {
+		return false
+	}
+	return len(g.paths) == 0 || g.paths.touches(u.Path)
+}
+
+func (g *Guard) allowsOrigin(origin string) bool {
+	return origin == "" || slices.Contains(g.origins, origin) || slices.Contains(g.origins, "*")
+}
+
+func (g *Guard) authorize(r *http.Request) Decision {
+	raw, err := bearer(r.Header)
+	if err != nil {
+		return g.challenge(r, http.StatusBadRequest, oauth.CodeInvalidRequest, "send one Authorization header with one bearer token", err)
+	}
+	if raw == "" {
+		return g.challenge(r, http.StatusUnauthorized, "", "", errors.New("no token"))
+	}
+	t, err := g.verifier.Verify(raw)
+	if err == nil {
+		err = g.accepts(t)
+	}
+	if err != nil {
+		d := g.challenge(r, http.StatusUnauthorized, oauth.CodeInvalidToken, "the access token is invalid, expired or revoked, or is for another resource", err)
+		d.Deny.Token = t
+		return d
+	}
+	return Decision{Token: t}
+}
+
+// accepts checks what differs by resource and by the moment. The audience is
+// compared in canonical form, and with nothing but the resource's own
+// (RFC 9068 §4).
+func (g *Guard) accepts(t *Token) error {
+	switch {
+	case !oauth.SameResource(t.Audience, g.cfg.URIs[0]):
+		return errors.New("the token is for another resource")
+	case g.revoked(t.GrantID):
+		return errors.New("the grant was revoked")
+	}
+	return nil
+}
+
+func (g *Guard) challenge(r *http.Request, status int, code, description string, cause error) Decision {
+	d := deny(status, code, description, cause)
+	d.Deny.Challenge = Challenge{
+		ResourceMetadata: MetadataURL(g.endpoint(r.URL.Path)),
+		Scope:            g.cfg.Scopes,
+		Error:            code,
+		Description:      description,
+	}.String()
+	return d
+}
+
+func deny(status int, code, description string, cause error) Decision {
+	return Decision{Deny: &Denial{Status: status, Code: code, Description: description, Cause: cause}}
+}
+
+// endpoint returns the resource's URI that was called: the one with the
+// longest path that leads the request's, or the first.
+func (g *Guard) endpoint(requestPath string) string {
+	best, length := g.cfg.URIs[0], -1
+	for _, uri := range g.cfg.URIs {
+		p := oauth.PathOf(uri)
+		if (requestPath == p || strings.HasPrefix(requestPath, p+"/")) && len(p) > length {
+			best, length = uri, len(p)
+		}
+	}
+	return best
+}

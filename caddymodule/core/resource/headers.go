@@ -1,0 +1,134 @@
+package resource
+
+import (
+	"fmt"
+	"net/http"
+	"net/textproto"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// IdentityHeaders names the request headers that tell the upstream server who
+// calls. An empty name leaves that header out.
+type IdentityHeaders struct {
+	User, Email, Name, Client, Scope string
+}
+
+// DefaultIdentityHeaders are the names unless the configuration has others.
+var DefaultIdentityHeaders = IdentityHeaders{
+	User: "X-Mcp-User", Email: "X-Mcp-Email", Name: "X-Mcp-Name", Client: "X-Mcp-Client", Scope: "X-Mcp-Scope",
+}
+
+// reservedNames and reservedPrefixes are headers that upstream servers commonly
+// believe to come from a gateway. A client's copy never passes, whatever names
+// are configured.
+var (
+	reservedNames = []string{
+		"remote-user", "remote-email", "remote-name", "remote-groups", "x-remote-user",
+		"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups",
+		"x-forwarded-preferred-username", "x-forwarded-access-token",
+	}
+	reservedPrefixes = []string{"x-mcp-", "x-auth-"}
+	// credentials are what a client may present to the gateway and nobody else.
+	credentials = []string{"authorization", "proxy-authorization", "dpop"}
+	// connectionOptions are the Connection tokens that keep their meaning. A
+	// client could name one of our headers there to have the proxy drop it.
+	connectionOptions = []string{"close", "keep-alive", "upgrade", "te"}
+)
+
+// Sanitize removes from a request what its sender has no business to send on:
+// credentials, every spelling of the identity headers, Connection options that
+// would remove headers, trailers, and an access_token in the query. It edits r
+// in place; give it a copy whose Header, URL and Trailer are its own.
+func (n IdentityHeaders) Sanitize(r *http.Request) {
+	for name := range r.Header {
+		if n.reserved(name) {
+			delete(r.Header, name)
+		}
+	}
+	if values := r.Header.Values("Connection"); len(values) > 0 {
+		r.Header.Del("Connection")
+		if kept := keptOptions(values); len(kept) > 0 {
+			r.Header.Set("Connection", strings.Join(kept, ", "))
+		}
+	}
+	r.Header.Del("Trailer")
+	r.Trailer = nil
+	r.URL.RawQuery = withoutAccessToken(r.URL.RawQuery)
+}
+
+// reserved reports whether a header name is one that only the gateway may set,
+// in any case and with underscores for hyphens (CGI and WSGI fold them).
+func (n IdentityHeaders) reserved(name string) bool {
+	folded := fold(name)
+	for _, own := range n.all() {
+		if own != "" && folded == fold(own) {
+			return true
+		}
+	}
+	if slices.Contains(reservedNames, folded) || slices.Contains(credentials, folded) {
+		return true
+	}
+	return slices.ContainsFunc(reservedPrefixes, func(p string) bool { return strings.HasPrefix(folded, p) })
+}
+
+func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+
+func keptOptions(values []string) []string {
+	var kept []string
+	for option := range strings.SplitSeq(strings.Join(values, ","), ",") {
+		if option = textproto.TrimString(option); slices.Contains(connectionOptions, strings.ToLower(option)) {
+			kept = append(kept, option)
+		}
+	}
+	return kept
+}
+
+func (n IdentityHeaders) all() []string {
+	return []string{n.User, n.Email, n.Name, n.Client, n.Scope}
+}
+
+// Set adds the identity of a token to a sanitized request. A claim that the
+// token lacks leaves its header absent.
+func (n IdentityHeaders) Set(h http.Header, t *Token) {
+	for _, p := range []struct{ name, value string }{
+		{n.User, t.Subject}, {n.Email, t.Email}, {n.Name, t.Name}, {n.Client, t.ClientID}, {n.Scope, t.Scope},
+	} {
+		if p.name != "" && p.value != "" {
+			h.Set(p.name, headerValue(p.value))
+		}
+	}
+}
+
+// headerValue keeps a value on one line. Text beyond ASCII is percent-encoded
+// as UTF-8, because header values have no agreed encoding.
+func headerValue(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '%' {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// HasAccessToken reports whether a query carries an access_token parameter,
+// which is never accepted and must not be logged (OAuth 2.1 §5.1).
+func HasAccessToken(rawQuery string) bool { return withoutAccessToken(rawQuery) != rawQuery }
+
+// withoutAccessToken removes access_token parameters and keeps the rest of the
+// query byte for byte.
+func withoutAccessToken(rawQuery string) string {
+	pairs := strings.Split(rawQuery, "&")
+	kept := slices.DeleteFunc(pairs, func(pair string) bool {
+		name, _, _ := strings.Cut(pair, "=")
+		if unescaped, err := url.QueryUnescape(name); err == nil {
+			name = unescaped
+		}
+		return strings.EqualFold(name, "access_token")
+	})
+	return strings.Join(kept, "&")
+}

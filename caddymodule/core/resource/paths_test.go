@@ -1,0 +1,177 @@
+package resource
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// TestCovers: what two servers could read differently needs a token (SPEC K23,
+// THREATS P5 to P7).
+func TestCovers(t *testing.T) {
+	whole := newBench(t, func(c *Config) { c.Public = []string{"/", "/health", "/docs/*"} }).guard
+	some := newBench(t, func(c *Config) { c.Paths = []string{"/mcp", "/api/*"}; c.Public = []string{"/mcp/health"} }).guard
+	for _, tc := range []struct {
+		path        string
+		whole, some bool // needs a token
+	}{
+		{"/", false, false},
+		{"/health", false, false},
+		{"/health/", true, false},
+		{"/HEALTH", true, false},
+		{"/health/x", true, false},
+		{"/healthy", true, false},
+		{"/docs", false, false},
+		{"/docs/", false, false},
+		{"/docs/a/b.js", false, false},
+		{"/docsx", true, false},
+		{"/docs/../mcp", true, true},
+		{"/docs/%2e%2e/mcp", true, true},
+		{"/docs%2f..%2fmcp", true, true},
+		{"/docs/..;/mcp", true, true},
+		{"/docs/;/mcp", true, true},
+		{"/docs//mcp", true, true},
+		{"//docs/x", true, true},
+		{"/docs/a%00", true, true},
+		{"/docs/a%5cb", true, true},
+		{"/docs/a%25b", true, true},
+		{"/docs/%61", true, true},
+		{"/docs/./a", true, true},
+		{"/%68ealth", true, true},
+		{"/mcp", true, true},
+		{"/mcp/", true, true},
+		{"/MCP", true, true},
+		{"/mcp/tools/call", true, true},
+		{"/mcp.json", true, true},
+		{"/mcp;x", true, true},
+		{"/mcpx", true, false},
+		{"/mcp/health", true, false},
+		{"/mcp/Health", true, true},
+		{"/api", true, true},
+		{"/api/x", true, true},
+		{"/API/x", true, true},
+		{"/other", true, false},
+		{"*", true, true},
+		{"", true, true},
+	} {
+		u := &url.URL{Path: tc.path}
+		if parsed, err := url.ParseRequestURI(tc.path); err == nil {
+			u = parsed
+		}
+		if got := whole.covers(u); got != tc.whole {
+			t.Errorf("whole site: %q needs a token: %v", tc.path, got)
+		}
+		if got := some.covers(u); got != tc.some {
+			t.Errorf("some paths: %q needs a token: %v", tc.path, got)
+		}
+	}
+}
+
+// TestSanitize sends every spelling of what only the gateway may say
+// (SPEC L1 to L4, THREATS P1 to P4).
+func TestSanitize(t *testing.T) {
+	names := DefaultIdentityHeaders
+	names.User = "X-Who"
+	r := httptest.NewRequest("POST", "https://gw.example/mcp?a=1&access_token=T&b=%20x&%61ccess_token=T&Access_Token=T", nil)
+	r.Header = http.Header{
+		"Authorization": {"Bearer T"}, "authorization": {"Bearer T"}, "Proxy-Authorization": {"Basic T"}, "Dpop": {"T"},
+		"X-Who": {"root", "root"}, "X_who": {"root"}, "x-WHO": {"root"}, "X-Mcp-User": {"root"}, "X_Mcp_Email": {"root"}, "X-Mcp-Anything": {"root"},
+		"Remote-User": {"root"}, "Remote_user": {"root"}, "X-Auth-Request-User": {"root"}, "X-Forwarded-User": {"root"},
+		"Connection": {"keep-alive, X-Who", "x-mcp-scope"}, "Trailer": {"X-Who"},
+		"Mcp-Session-Id": {"s"}, "Mcp-Param-Foo": {"bar"}, "X-Custom": {"c"}, "Cookie": {"a=b"},
+	}
+	r.Trailer = http.Header{"X-Who": nil}
+	names.Sanitize(r)
+	want := []string{"Connection", "Cookie", "Mcp-Param-Foo", "Mcp-Session-Id", "X-Custom"}
+	var got []string
+	for name := range r.Header {
+		got = append(got, name)
+	}
+	if slices.Sort(got); !slices.Equal(got, want) {
+		t.Errorf("left are %v", got)
+	}
+	if c := r.Header.Values("Connection"); !slices.Equal(c, []string{"keep-alive"}) || r.Trailer != nil {
+		t.Errorf("Connection %v, trailers %v", c, r.Trailer)
+	}
+	if r.URL.RawQuery != "a=1&b=%20x" {
+		t.Errorf("query %q", r.URL.RawQuery)
+	}
+}
+
+func TestQueryIsKeptByteForByte(t *testing.T) {
+	for _, q := range []string{"", "a=1", "a=%zz&b", "x=%41&&y=;", "token=access_token"} {
+		if got := withoutAccessToken(q); got != q {
+			t.Errorf("%q becomes %q", q, got)
+		}
+	}
+}
+
+func TestIdentityHeadersSet(t *testing.T) {
+	names := DefaultIdentityHeaders
+	names.Scope = ""
+	h := http.Header{}
+	names.Set(h, &Token{AccessTokenClaims: oauth.AccessTokenClaims{
+		Subject: "alice", Name: "Älice\r\nX-Evil: 1 100%", ClientID: "c1", ClientName: "trusted", Scope: "read",
+	}})
+	want := map[string]string{"X-Mcp-User": "alice", "X-Mcp-Name": "%C3%84lice%0D%0AX-Evil: 1 100%25", "X-Mcp-Client": "c1"}
+	for name, value := range want {
+		if h.Get(name) != value {
+			t.Errorf("%s: %q, want %q", name, h.Get(name), value)
+		}
+	}
+	if len(h) != len(want) {
+		t.Errorf("headers %v", h)
+	}
+}
+
+func FuzzBearer(f *testing.F) {
+	for _, seed := range []string{"Bearer abc", "bearer a.b-c_d~e+f/g==", "Basic YTpi", "Bearer  a", "Bearer a, Bearer b", ""} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		token, err := bearer(http.Header{"Authorization": {value}})
+		if token != "" && (err != nil || !strings.HasSuffix(value, " "+token) || strings.ContainsAny(token, " ,\"\r\n\t")) {
+			t.Fatalf("%q yields %q, %v", value, token, err)
+		}
+	})
+}
+
+func FuzzChallenge(f *testing.F) {
+	f.Add("it's \"bad\"", "read write", "invalid_token")
+	f.Add("\r\nX-Evil: 1", "a\\b", "ü")
+	f.Fuzz(func(t *testing.T, description, scope, code string) {
+		s := Challenge{ResourceMetadata: "https://gw.example/x", Scope: strings.Fields(scope), Error: code, Description: description}.String()
+		inside := false
+		for i := range len(s) {
+			switch c := s[i]; {
+			case c < 0x20 || c > 0x7e || c == '\\':
+				t.Fatalf("byte %#x in %q", c, s)
+			case c == '"':
+				inside = !inside
+			}
+		}
+		if inside || !strings.HasPrefix(s, "Bearer ") {
+			t.Fatalf("not a challenge: %q", s)
+		}
+	})
+}
+
+func FuzzVerify(f *testing.F) {
+	b := newBench(f, nil)
+	good := b.token(f, nil)
+	f.Add(good)
+	f.Add("a.b.c")
+	f.Add(`{"payload":"","signature":""}`)
+	f.Fuzz(func(t *testing.T, raw string) {
+		// An ECDSA signature has more than one spelling; the claims have one.
+		token, err := b.guard.verifier.Verify(raw)
+		if err == nil && raw[:strings.LastIndex(raw, ".")] != good[:strings.LastIndex(good, ".")] {
+			t.Fatalf("%q passes as %+v", raw, token)
+		}
+	})
+}

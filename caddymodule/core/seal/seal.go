@@ -1,0 +1,171 @@
+package seal
+
+import (
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/chacha20poly1305"
+)
+
+// KeySize is the size of a sealing key in bytes.
+const KeySize = 32
+
+// ErrInvalid says that a value was not sealed by these keys for this purpose,
+// or was changed since. It never says which.
+var ErrInvalid = errors.New("seal: not a valid sealed value")
+
+// ErrExpired says that the value was genuine but its time is over.
+var ErrExpired = errors.New("seal: expired")
+
+// Purpose separates what sealed values are good for. A value sealed for one
+// purpose does not open for another, because each has its own key.
+type Purpose string
+
+const (
+	version   = 1
+	idSize    = 4
+	expSize   = 8
+	headSize  = 1 + idSize
+	nonceSize = chacha20poly1305.NonceSizeX
+	// maxText bounds what Open looks at.
+	maxText = 8 << 10
+)
+
+// encoding is strict so that one value has one spelling only.
+var encoding = base64.RawURLEncoding.Strict()
+
+// Sealer seals with its newest key and opens with every key it was given. It
+// is safe for concurrent use and never changes.
+//
+// The format is version | key id | nonce | XChaCha20-Poly1305(expiry | text),
+// in unpadded base64url. The nonce is random; 24 bytes make repetition
+// impossible in practice. Purpose and key id are authenticated.
+type Sealer struct {
+	keys    []key
+	byID    map[[idSize]byte]int
+	ciphers map[cipherKey]cipher.AEAD
+}
+
+type key struct {
+	id     [idSize]byte
+	secret []byte
+}
+
+type cipherKey struct {
+	key     int
+	purpose Purpose
+}
+
+// New returns a Sealer for the purposes given. Secrets have KeySize bytes, the
+// first one seals; all of them open.
+func New(purposes []Purpose, secrets ...[]byte) (*Sealer, error) {
+	if len(secrets) == 0 {
+		return nil, errors.New("seal: no key")
+	}
+	s := &Sealer{byID: map[[idSize]byte]int{}, ciphers: map[cipherKey]cipher.AEAD{}}
+	for i, secret := range secrets {
+		if len(secret) != KeySize {
+			return nil, fmt.Errorf("seal: key %d has %d bytes, not %d", i, len(secret), KeySize)
+		}
+		sum := sha256.Sum256(append([]byte("mcp_auth seal key id\x00"), secret...))
+		k := key{id: [idSize]byte(sum[:idSize]), secret: secret}
+		if _, dup := s.byID[k.id]; dup {
+			return nil, fmt.Errorf("seal: key %d repeats another", i)
+		}
+		s.byID[k.id] = i
+		s.keys = append(s.keys, k)
+		for _, p := range purposes {
+			aead, err := newCipher(secret, p)
+			if err != nil {
+				return nil, err
+			}
+			s.ciphers[cipherKey{i, p}] = aead
+		}
+	}
+	return s, nil
+}
+
+func newCipher(secret []byte, p Purpose) (cipher.AEAD, error) {
+	sub, err := hkdf.Key(sha256.New, secret, nil, "mcp_auth seal "+string(p), chacha20poly1305.KeySize)
+	if err != nil {
+		return nil, fmt.Errorf("seal: deriving the key for %s: %w", p, err)
+	}
+	aead, err := chacha20poly1305.NewX(sub)
+	if err != nil {
+		return nil, fmt.Errorf("seal: %w", err)
+	}
+	return aead, nil
+}
+
+// Seal returns the text as an opaque value that Open accepts for the same
+// purpose until expires; the zero time never expires. Sealing the same text
+// twice gives two different values.
+func (s *Sealer) Seal(p Purpose, text []byte, expires time.Time) (string, error) {
+	aead, ok := s.ciphers[cipherKey{0, p}]
+	if !ok {
+		return "", fmt.Errorf("seal: unknown purpose %q", p)
+	}
+	out := make([]byte, headSize+nonceSize, headSize+nonceSize+expSize+len(text)+aead.Overhead())
+	out[0] = version
+	copy(out[1:], s.keys[0].id[:])
+	nonce := out[headSize:]
+	if _, err := rand.Read(nonce); err != nil {
+		return "", fmt.Errorf("seal: %w", err)
+	}
+	plain := make([]byte, expSize, expSize+len(text))
+	if !expires.IsZero() {
+		binary.BigEndian.PutUint64(plain, uint64(expires.Unix())) //nolint:gosec // expiries lie after 1970
+	}
+	plain = append(plain, text...)
+	out = aead.Seal(out, nonce, plain, out[:headSize])
+	return encoding.EncodeToString(out), nil
+}
+
+// Open returns the text of a sealed value. It returns ErrInvalid for anything
+// that was not sealed for this purpose by one of the keys, and the text with
+// ErrExpired for a genuine value whose expiry is not after now.
+func (s *Sealer) Open(p Purpose, value string, now time.Time) ([]byte, error) {
+	raw, err := decode(value)
+	if err != nil || len(raw) < headSize+nonceSize+expSize+chacha20poly1305.Overhead || raw[0] != version {
+		return nil, ErrInvalid
+	}
+	i, ok := s.byID[[idSize]byte(raw[1:headSize])]
+	if !ok {
+		return nil, ErrInvalid
+	}
+	aead, ok := s.ciphers[cipherKey{i, p}]
+	if !ok {
+		return nil, ErrInvalid
+	}
+	nonce, box := raw[headSize:headSize+nonceSize], raw[headSize+nonceSize:]
+	plain, err := aead.Open(nil, nonce, box, raw[:headSize])
+	if err != nil {
+		return nil, ErrInvalid
+	}
+	text := plain[expSize:]
+	if exp := binary.BigEndian.Uint64(plain); exp != 0 && now.Unix() >= int64(exp) { //nolint:gosec // sealed by us
+		return text, ErrExpired
+	}
+	return text, nil
+}
+
+// decode reads base64url in its one spelling: the decoder of the standard
+// library would skip line breaks.
+func decode(value string) ([]byte, error) {
+	if len(value) > maxText || strings.ContainsAny(value, "\r\n") {
+		return nil, ErrInvalid
+	}
+	raw, err := encoding.DecodeString(value)
+	if err != nil {
+		return nil, ErrInvalid
+	}
+	return raw, nil
+}

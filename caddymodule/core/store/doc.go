@@ -1,0 +1,12 @@
+// Package store says what the authorization server asks of a place to keep
+// state: the [Store] interface, its records, and the contract in prose.
+//
+// It owns the vocabulary and one implementation, [Memory], which keeps nothing
+// across a restart. Package storetest is the suite that every implementation
+// must pass. Implementations that write to disk or to a server live in
+// caddymodule/stores, one folder each, and are Caddy guest modules.
+//
+// What is kept is small on purpose. Registered clients, pending sign-ins and
+// authorization codes are sealed values that clients carry themselves; only
+// grants (what a person approved), revocations and the key ring are stored.
+package store

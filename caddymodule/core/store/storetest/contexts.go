@@ -1,0 +1,75 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+var contextParts = []part{
+	{"Cancelled", func(t *testing.T, s store.Store) {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		endedContext(ctx, t, s)
+	}},
+	{"DeadlinePassed", func(t *testing.T, s store.Store) {
+		ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+		defer cancel()
+		endedContext(ctx, t, s)
+	}},
+}
+
+// endedContext calls every method with a context that is over: each must fail,
+// without a verdict, and nothing may change.
+func endedContext(ctx context.Context, t *testing.T, s store.Store) {
+	now := clock()
+	g := create(t, s, "a", now)
+	expired := sample("old", now)
+	expired.Expires = now.Add(time.Minute)
+	ok(t, s.CreateGrant(t.Context(), now, expired))
+	version, err := s.SwapKeyRing(t.Context(), 0, []byte("ring"))
+	ok(t, err)
+	cursor := polls(t, s, now, "")
+
+	calls := map[string]func() error{
+		"CreateGrant": func() error { return s.CreateGrant(ctx, now, sample("b", now)) },
+		"Grant":       func() error { _, err := s.Grant(ctx, now, "a"); return err },
+		"RotateGrant": func() error {
+			_, err := s.RotateGrant(ctx, now, store.Rotation{ID: "a", Expires: now.Add(2 * time.Hour)})
+			return err
+		},
+		"RevokeGrant": func() error {
+			did, err := s.RevokeGrant(ctx, now, revocation("a", now))
+			if did {
+				t.Error("RevokeGrant says that it did it")
+			}
+			return err
+		},
+		"Revocations": func() error { _, _, err := s.Revocations(ctx, now, ""); return err },
+		"KeyRing":     func() error { _, _, err := s.KeyRing(ctx); return err },
+		"SwapKeyRing": func() error { _, err := s.SwapKeyRing(ctx, version, []byte("other")); return err },
+		"Sweep":       func() error { _, err := s.Sweep(ctx, now.Add(time.Minute)); return err },
+		"Ping":        func() error { return s.Ping(ctx) },
+	}
+	for name, call := range calls {
+		err := call()
+		if err == nil {
+			t.Errorf("%s succeeded although its context is over", name)
+		}
+		for _, verdict := range verdicts {
+			if errors.Is(err, verdict) {
+				t.Errorf("%s answers an ended context with the verdict %v", name, err)
+			}
+		}
+	}
+
+	has(t, s, now, g)
+	has(t, s, now, expired)
+	_, err = s.Grant(t.Context(), now, "b")
+	fails(t, err, store.ErrNotFound)
+	polls(t, s, now, cursor)
+	hasRing(t, s, []byte("ring"), version)
+}

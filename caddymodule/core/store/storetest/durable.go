@@ -1,0 +1,82 @@
+package storetest
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// RunDurable is for stores that keep their state when they are closed. open
+// returns a new, empty store and a function that closes the store it opened
+// last and opens the same state again.
+func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen func(t *testing.T) store.Store)) {
+	t.Helper()
+	t.Run("ReopenEmpty", func(t *testing.T) {
+		s, reopen := open(t)
+		ok(t, s.Ping(t.Context()))
+		s = reopen(t)
+		_, _, err := s.KeyRing(t.Context())
+		fails(t, err, store.ErrNotFound)
+		now := clock()
+		polls(t, s, now, "")
+		gone(t, s, now, "a")
+		has(t, s, now, create(t, s, "a", now))
+	})
+	t.Run("ReopenKeepsEverything", func(t *testing.T) { reopenKeeps(t, open) })
+	t.Run("ReopenKeepsExpiry", func(t *testing.T) {
+		s, reopen := open(t)
+		now := clock()
+		short := create(t, s, "short", now)
+		create(t, s, "long", now)
+		long := rotate(t, s, now, store.Rotation{ID: "long", Expires: now.Add(5 * time.Hour)})
+		s = reopen(t)
+		sweepAll(t, s, short.Expires)
+		gone(t, s, short.Expires, "short")
+		has(t, s, short.Expires, long)
+		s = reopen(t)
+		gone(t, s, short.Expires, "short")
+		has(t, s, short.Expires, long)
+	})
+}
+
+func reopenKeeps(t *testing.T, open func(t *testing.T) (store.Store, func(t *testing.T) store.Store)) {
+	s, reopen := open(t)
+	now := clock()
+	var want []store.Grant
+	for i := range 30 {
+		g := create(t, s, fmt.Sprint("g", i), now)
+		if i%3 > 0 {
+			g = rotate(t, s, now, store.Rotation{ID: g.ID, Expires: now.Add(2 * time.Hour)})
+		}
+		want = append(want, g)
+	}
+	revoke(t, s, now, revocation("g0", now))
+	cursor := polls(t, s, now, "", "g0")
+	revoke(t, s, now, revocation("g1", now))
+	want[0].Revoked, want[1].Revoked = now, now
+	version, err := s.SwapKeyRing(t.Context(), 0, []byte("first"))
+	ok(t, err)
+	version, err = s.SwapKeyRing(t.Context(), version, []byte("second"))
+	ok(t, err)
+
+	for range 2 {
+		s = reopen(t)
+		for _, g := range want {
+			has(t, s, now, g)
+			fails(t, s.CreateGrant(t.Context(), now, sample(g.ID, now)), store.ErrExists)
+		}
+		hasRing(t, s, []byte("second"), version)
+		polls(t, s, now, "", "g0", "g1")
+		polls(t, s, now, cursor, "g1")
+	}
+	// The old tokens stay used, and life goes on where it stopped.
+	_, err = s.RotateGrant(t.Context(), now, store.Rotation{ID: "g2", From: 0, Expires: now.Add(time.Hour)})
+	fails(t, err, store.ErrConflict)
+	rotate(t, s, now, store.Rotation{ID: "g2", From: 1, Expires: now.Add(time.Hour)})
+	_, err = s.SwapKeyRing(t.Context(), version-1, []byte("stale"))
+	fails(t, err, store.ErrConflict)
+	revoke(t, s, now, revocation("g3", now))
+	polls(t, s, now, cursor, "g1", "g3")
+}

@@ -1,0 +1,258 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// racers is how many goroutines want the same thing at once.
+const racers = 64
+
+// raceParts run against one store or several over the same state.
+var raceParts = []struct {
+	name string
+	run  func(t *testing.T, nodes []store.Store)
+}{
+	{"Create", raceCreate},
+	{"Rotate", raceRotate},
+	{"Revoke", raceRevoke},
+	{"SwapKeyRing", raceSwap},
+	{"RevokeVersusRotate", raceRevokeRotate},
+	{"CreateExpired", raceCreateExpired},
+	{"FeedIsNeverMissed", raceFeed},
+}
+
+// turn returns the node that the i-th racer talks to.
+func turn(nodes []store.Store, i int) store.Store {
+	return nodes[i%len(nodes)]
+}
+
+// one fails the test unless exactly one result is nil and the others are
+// loses; it returns the winner.
+func one(t *testing.T, errs []error, loses error) int {
+	t.Helper()
+	winner := -1
+	for i, err := range errs {
+		switch {
+		case err == nil && winner < 0:
+			winner = i
+		case err == nil:
+			t.Fatalf("racers %d and %d both won", winner, i)
+		default:
+			fails(t, err, loses)
+		}
+	}
+	if winner < 0 {
+		t.Fatal("nobody won")
+	}
+	return winner
+}
+
+func raceCreate(t *testing.T, nodes []store.Store) {
+	now := clock()
+	errs := together(racers, func(i int) error {
+		g := sample("a", now)
+		g.User.Subject = fmt.Sprint(i)
+		return turn(nodes, i).CreateGrant(t.Context(), now, g)
+	})
+	want := sample("a", now)
+	want.User.Subject = fmt.Sprint(one(t, errs, store.ErrExists))
+	for _, s := range nodes {
+		has(t, s, now, want)
+	}
+}
+
+// raceCreateExpired is the race for an id whose last grant has expired.
+func raceCreateExpired(t *testing.T, nodes []store.Store) {
+	now := clock()
+	old := create(t, nodes[0], "a", now)
+	now = old.Expires
+	errs := together(racers, func(i int) error {
+		return turn(nodes, i).CreateGrant(t.Context(), now, sample("a", now))
+	})
+	one(t, errs, store.ErrExists)
+	sweepAll(t, nodes[0], now)
+	has(t, nodes[0], now, sample("a", now))
+}
+
+func raceRotate(t *testing.T, nodes []store.Store) {
+	now := clock()
+	g := create(t, nodes[0], "a", now)
+	for generation := range uint64(5) {
+		got := make([]store.Grant, racers)
+		errs := together(racers, func(i int) (err error) {
+			r := store.Rotation{ID: "a", From: generation, Expires: now.Add(time.Hour + time.Duration(i)*time.Minute)}
+			got[i], err = turn(nodes, i).RotateGrant(t.Context(), now, r)
+			return err
+		})
+		winner := one(t, errs, store.ErrConflict)
+		g.Generation, g.RotatedAt = generation+1, now
+		g.Expires = now.Add(time.Hour + time.Duration(winner)*time.Minute)
+		for i := range got { // the losers see what the winner made
+			same(t, got[i], g)
+		}
+		has(t, nodes[0], now, g)
+		now = now.Add(time.Second)
+	}
+}
+
+func raceRevoke(t *testing.T, nodes []store.Store) {
+	now := clock()
+	g := create(t, nodes[0], "a", now)
+	errs := together(racers, func(i int) error {
+		r := store.Revocation{GrantID: "a", Reason: fmt.Sprint(i), Until: now.Add(time.Hour)}
+		did, err := turn(nodes, i).RevokeGrant(t.Context(), now, r)
+		if err == nil && !did {
+			return store.ErrRevoked // stands for "false without an error"
+		}
+		return err
+	})
+	winner := one(t, errs, store.ErrRevoked)
+	g.Revoked = now
+	for _, s := range nodes {
+		has(t, s, now, g)
+		entries, _, err := s.Revocations(t.Context(), now, "")
+		ok(t, err)
+		if len(entries) != 1 || entries[0].Reason != fmt.Sprint(winner) {
+			t.Fatalf("racer %d won, the feed says %v", winner, entries)
+		}
+	}
+}
+
+func raceSwap(t *testing.T, nodes []store.Store) {
+	var version uint64
+	for round := range 5 {
+		next := make([]uint64, racers)
+		errs := together(racers, func(i int) (err error) {
+			next[i], err = turn(nodes, i).SwapKeyRing(t.Context(), version, fmt.Append(nil, round, i))
+			return err
+		})
+		winner := one(t, errs, store.ErrConflict)
+		version = next[winner]
+		for _, s := range nodes {
+			hasRing(t, s, fmt.Append(nil, round, winner), version)
+		}
+	}
+}
+
+// raceRevokeRotate refreshes and revokes at once: whoever comes first, the
+// grant ends up revoked and no refresh follows the revocation.
+func raceRevokeRotate(t *testing.T, nodes []store.Store) {
+	now := clock()
+	for round := range 10 {
+		id := fmt.Sprint("g", round)
+		want := create(t, nodes[0], id, now)
+		expires := now.Add(2 * time.Hour)
+		errs := together(racers, func(i int) error {
+			s := turn(nodes, i)
+			if i >= racers/2 {
+				_, err := s.RevokeGrant(t.Context(), now, revocation(id, now))
+				return err
+			}
+			_, err := s.RotateGrant(t.Context(), now, store.Rotation{ID: id, Expires: expires})
+			return err
+		})
+		rotations := 0
+		for i, err := range errs {
+			switch {
+			case i >= racers/2:
+				ok(t, err)
+			case err == nil:
+				rotations++
+			case !errors.Is(err, store.ErrConflict):
+				fails(t, err, store.ErrRevoked)
+			}
+		}
+		if rotations > 1 {
+			t.Fatalf("%d refreshes of one generation won", rotations)
+		}
+		if want.Revoked = now; rotations == 1 {
+			want.Generation, want.Expires = 1, expires
+		}
+		has(t, nodes[0], now, want)
+	}
+	if ids, _ := poll(t, nodes[0], now, ""); len(ids) != 10 {
+		t.Fatalf("feed after 10 revocations: %v", ids)
+	}
+}
+
+// raceFeed lets a reader poll while writers append: an entry that was
+// acknowledged must not hide behind the reader's cursor, whatever the order in
+// which the writes became visible. It does so in rounds, because a fast store
+// would be done before a single round's reader has polled twice.
+func raceFeed(t *testing.T, nodes []store.Store) {
+	const rounds, writers = 25, 8
+	now := clock()
+	for i := range rounds * writers {
+		create(t, turn(nodes, i), fmt.Sprint("g", i), now)
+	}
+	seen, cursor := map[string]bool{}, ""
+	read := func() {
+		for _, s := range nodes { // a cursor of one node is good on the others
+			var ids []string
+			ids, cursor = poll(t, s, now, cursor)
+			for _, id := range ids {
+				seen[id] = true
+			}
+		}
+	}
+	for round := range rounds {
+		done := make(chan []error, 1)
+		go func() {
+			done <- together(writers, func(w int) error {
+				i := round*writers + w
+				_, err := turn(nodes, i).RevokeGrant(t.Context(), now, revocation(fmt.Sprint("g", i), now))
+				return err
+			})
+		}()
+		var errs []error
+		for errs == nil {
+			read()
+			select {
+			case errs = <-done:
+			default:
+				runtime.Gosched()
+			}
+		}
+		ok(t, errors.Join(errs...))
+	}
+	read()
+	for i := range rounds * writers {
+		if id := fmt.Sprint("g", i); !seen[id] {
+			t.Errorf("the reader never saw the revocation of %s", id)
+		}
+	}
+	if all, _ := poll(t, nodes[0], now, ""); len(all) != rounds*writers {
+		t.Errorf("the feed has %d entries, want %d", len(all), rounds*writers)
+	}
+}
+
+// sharedParts need two nodes.
+var sharedParts = []struct {
+	name string
+	run  func(t *testing.T, a, b store.Store)
+}{
+	{"SeenAtOnce", seenAtOnce},
+}
+
+// seenAtOnce wants what one node acknowledged to be true on the other.
+func seenAtOnce(t *testing.T, a, b store.Store) {
+	now := clock()
+	_, cursor := poll(t, b, now, "")
+	g := create(t, a, "a", now)
+	has(t, b, now, g)
+	g = rotate(t, b, now, store.Rotation{ID: "a", Expires: g.Expires})
+	has(t, a, now, g)
+	revoke(t, a, now, revocation("a", now))
+	g.Revoked = now
+	has(t, b, now, g)
+	polls(t, b, now, cursor, "a")
+	version, err := a.SwapKeyRing(t.Context(), 0, []byte("ring"))
+	ok(t, err)
+	hasRing(t, b, []byte("ring"), version)
+}

@@ -1,0 +1,100 @@
+// An OAuthClientProvider that keeps everything in memory, and whose browser is one request.
+
+import { randomBytes } from 'node:crypto';
+
+export class MemoryProvider {
+  #client;
+  #tokens;
+  #verifier;
+  #state;
+  #discovery;
+  #fetch;
+  #redirectUrl;
+
+  /** What the browser came back with and nobody has read yet. */
+  callback;
+  /** Every token response so far. */
+  issued = [];
+
+  constructor(redirectUrl, fetchFn) {
+    this.#redirectUrl = redirectUrl;
+    this.#fetch = fetchFn;
+  }
+
+  get redirectUrl() {
+    return this.#redirectUrl;
+  }
+
+  get clientMetadata() {
+    return {
+      client_name: 'TypeScript SDK test',
+      redirect_uris: [this.#redirectUrl],
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+    };
+  }
+
+  state() {
+    this.#state = randomBytes(16).toString('base64url');
+    return this.#state;
+  }
+
+  clientInformation() {
+    return this.#client;
+  }
+
+  saveClientInformation(client) {
+    this.#client = client;
+  }
+
+  tokens() {
+    return this.#tokens;
+  }
+
+  saveTokens(tokens) {
+    this.#tokens = tokens;
+    this.issued.push(tokens);
+  }
+
+  saveCodeVerifier(verifier) {
+    this.#verifier = verifier;
+  }
+
+  codeVerifier() {
+    return this.#verifier;
+  }
+
+  discoveryState() {
+    return this.#discovery;
+  }
+
+  saveDiscoveryState(discovery) {
+    this.#discovery = discovery;
+  }
+
+  invalidateCredentials(scope) {
+    if (scope === 'all' || scope === 'client') this.#client = undefined;
+    if (scope === 'all' || scope === 'tokens') this.#tokens = undefined;
+    if (scope === 'all' || scope === 'verifier') this.#verifier = undefined;
+    if (scope === 'all' || scope === 'discovery') this.#discovery = undefined;
+  }
+
+  /** Opens the URL as a browser would, and reads what it is sent back with. */
+  async redirectToAuthorization(url) {
+    const response = await this.#fetch(url, { redirect: 'manual' });
+    await response.body?.cancel();
+    const location = response.headers.get('location') ?? '';
+    if (!location.startsWith(`${this.#redirectUrl}?`)) {
+      throw new Error(`the authorization endpoint answered ${response.status} with location "${location}"`);
+    }
+    this.callback = new URL(location).searchParams;
+    if (this.callback.get('state') !== this.#state) throw new Error('the callback has another state');
+  }
+
+  /** Replaces the access token by one that no server can accept. */
+  spoil() {
+    const [head, body] = this.#tokens.access_token.split('.');
+    this.#tokens = { ...this.#tokens, access_token: `${head}.${body}.${randomBytes(64).toString('base64url')}` };
+  }
+}

@@ -1,0 +1,344 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+)
+
+func init() {
+	caddy.RegisterModule(Handler{})
+}
+
+// Handler protects an MCP server: it lets a request pass only with an access
+// token of the `mcp_auth` app for this resource. It also answers the resource's
+// metadata and, where resource and issuer share an origin, the endpoints of the
+// authorization server.
+//
+// A request that passes has these placeholders, as with Caddy's own
+// authentication:
+//
+// Placeholder | Description
+// ------------|------------
+// `{http.auth.user.id}` | The user: the token's `sub`
+// `{http.auth.user.email}` | The user's e-mail address, if known
+// `{http.auth.user.name}` | The user's full name, if known
+// `{http.auth.user.client_id}` | The OAuth client
+// `{http.auth.user.scope}` | The token's scope, space-separated
+// `{http.auth.user.grant_id}` | The grant: one approval of one client
+//
+// The client's `Authorization` header never reaches the upstream server.
+type Handler struct {
+	// The URLs of the MCP server's endpoints, as people type them into their
+	// clients. Several are one server with several transports: a token for any
+	// of them opens them all. Placeholders are replaced when the configuration
+	// is loaded. Default: the issuer followed by `/mcp`. Example:
+	// `["https://mcp.example.com/mcp", "https://mcp.example.com/sse"]`
+	Resource []string `json:"resource,omitempty"`
+
+	// What the server is called in its metadata and on pages. Default: none.
+	Name string `json:"name,omitempty"`
+
+	// An https URL with documentation for developers. Default: none.
+	Documentation string `json:"documentation,omitempty"`
+
+	// The paths that need a token: exact, or everything below with a trailing
+	// `/*`. Matching errs on the side of protection. Default: every path.
+	Paths []string `json:"paths,omitempty"`
+
+	// The paths that need none: exact, or everything below with a trailing
+	// `/*`, in plain spelling only. Default: none.
+	Public []string `json:"public,omitempty"`
+
+	// The scopes for basic use: what a client is told to ask for, and what it
+	// gets if it asks for none. Default: `["mcp:tools:read",
+	// "mcp:tools:execute"]`
+	Scopes []string `json:"scopes,omitempty"`
+
+	// Origins from which scripts in a browser may call, besides the resource's
+	// own; `*` means all. Example: `["http://localhost:6274"]` for MCP
+	// Inspector. Default: none.
+	TrustedOrigins []string `json:"trusted_origins,omitempty"`
+
+	// The request headers that tell the upstream server who calls. Whatever a
+	// client sends under these names, in any spelling, is removed first.
+	IdentityHeaders IdentityHeadersConfig `json:"identity_headers,omitzero"`
+
+	// The largest request body, in bytes; a negative value means no limit.
+	// Default: 16777216 (16 MiB)
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	// How many calls of one grant may be in progress at once, open streams
+	// included. Default: 128
+	MaxCalls int `json:"max_calls,omitempty"`
+
+	app    *App
+	guard  *resource.Guard
+	origin string // of the resource
+	host   bool   // the authorization server answers here too
+	names  resource.IdentityHeaders
+}
+
+// IdentityHeadersConfig names the request headers that tell the upstream server
+// who calls. `off` leaves one out.
+type IdentityHeadersConfig struct {
+	// The user's id. Default: `X-Mcp-User`
+	User string `json:"user,omitempty"`
+	// The user's e-mail address. Default: `X-Mcp-Email`
+	Email string `json:"email,omitempty"`
+	// The user's full name. Default: `X-Mcp-Name`
+	Name string `json:"name,omitempty"`
+	// The OAuth client identifier. Default: `X-Mcp-Client`
+	Client string `json:"client,omitempty"`
+	// The token's scope. Default: `X-Mcp-Scope`
+	Scope string `json:"scope,omitempty"`
+}
+
+const (
+	defaultMaxBody  = 16 << 20
+	defaultMaxCalls = 128
+)
+
+// CaddyModule returns the Caddy module information.
+func (Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.mcp_auth",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision checks the options and adds the resource to the app.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	var err error
+	if h.app, err = configuredApp(ctx); err != nil {
+		return err
+	}
+	if err := h.setDefaults(); err != nil {
+		return err
+	}
+	if h.names, err = h.IdentityHeaders.names(); err != nil {
+		return err
+	}
+	h.guard, err = resource.NewGuard(resource.Config{
+		URIs:                h.Resource,
+		Scopes:              h.Scopes,
+		Name:                h.Name,
+		Documentation:       h.Documentation,
+		AuthorizationServer: h.app.Issuer,
+		Paths:               h.Paths,
+		Public:              h.Public,
+		TrustedOrigins:      h.TrustedOrigins,
+	}, h.app.verifier, h.app.state.revoked.Revoked)
+	if err != nil {
+		return err
+	}
+	h.origin = oauth.OriginOf(h.Resource[0])
+	for _, uri := range h.Resource[1:] {
+		if oauth.OriginOf(uri) != h.origin {
+			return fmt.Errorf("resource %s and %s are on different hosts: one mcp_auth protects one server", h.Resource[0], uri)
+		}
+	}
+	h.host = h.origin == oauth.OriginOf(h.app.Issuer)
+	return h.app.resources.add(protected{
+		Resource: authserver.Resource{URIs: h.Resource, Scopes: h.Scopes, Name: h.Name},
+		guard:    h.guard,
+	})
+}
+
+// configuredApp returns the mcp_auth app. A handler never makes one up.
+func configuredApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.AppIfConfigured("mcp_auth")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, errors.New("there is no mcp_auth app: add the global option mcp_auth with at least an issuer and a login")
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+func (h *Handler) setDefaults() error {
+	if len(h.Resource) == 0 {
+		h.Resource = []string{oauth.OriginOf(h.app.Issuer) + "/mcp"}
+	}
+	repl := caddy.NewReplacer()
+	for i, uri := range h.Resource {
+		replaced, err := repl.ReplaceOrErr(uri, true, true)
+		if err != nil {
+			return err
+		}
+		h.Resource[i] = replaced
+	}
+	if len(h.Scopes) == 0 {
+		h.Scopes = authserver.DefaultScopes
+	}
+	if h.MaxBody == 0 {
+		h.MaxBody = defaultMaxBody
+	}
+	if h.MaxCalls <= 0 {
+		h.MaxCalls = defaultMaxCalls
+	}
+	if u, err := url.Parse(h.Documentation); h.Documentation != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		return fmt.Errorf("documentation %q must be an https URL", h.Documentation)
+	}
+	return nil
+}
+
+func (c *IdentityHeadersConfig) names() (resource.IdentityHeaders, error) {
+	names := resource.DefaultIdentityHeaders
+	for _, f := range []struct {
+		value string
+		name  *string
+	}{{c.User, &names.User}, {c.Email, &names.Email}, {c.Name, &names.Name}, {c.Client, &names.Client}, {c.Scope, &names.Scope}} {
+		switch {
+		case f.value == "off":
+			*f.name = ""
+		case f.value != "":
+			*f.name = http.CanonicalHeaderKey(f.value)
+			if !validHeaderName(f.value) {
+				return names, fmt.Errorf("identity header %q is not a header name that can carry an identity", f.value)
+			}
+		}
+	}
+	return names, nil
+}
+
+// validHeaderName accepts letters, digits and hyphens, and none of the names
+// that HTTP or MCP use for something else.
+func validHeaderName(s string) bool {
+	for i := range len(s) {
+		c := s[i] | 0x20
+		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-' {
+			return false
+		}
+	}
+	return !slices.Contains(takenHeaders, strings.ToLower(s))
+}
+
+// takenHeaders mean something else to HTTP or MCP.
+var takenHeaders = []string{
+	"host", "connection", "content-length", "content-type", "transfer-encoding", "cookie", "authorization",
+	"accept", "origin", "te", "trailer", "upgrade", "mcp-session-id", "mcp-protocol-version", "last-event-id",
+}
+
+// ServeHTTP answers what belongs to the gateway and lets the rest pass, or not.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
+	r = withMeta(r)
+	if resource.HasAccessToken(r.URL.RawQuery) {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	if earlyData(r) {
+		return h.refuse(w, r, resource.Decision{Deny: &resource.Denial{
+			Status: http.StatusTooEarly, Code: oauth.CodeInvalidRequest,
+			Description: "this request can be replayed, send it again after the handshake", Cause: errors.New("TLS early data"),
+		}})
+	}
+	path := r.URL.Path
+	switch {
+	case path == oauth.WellKnownResource || strings.HasPrefix(path, oauth.WellKnownResource+"/"):
+		h.serveMetadata(w, r, strings.TrimPrefix(path, oauth.WellKnownResource))
+		return nil
+	case h.host:
+		server, err := h.app.server()
+		if err != nil {
+			return caddyhttp.Error(http.StatusServiceUnavailable, err)
+		}
+		if server.Owns(path) {
+			serveAuth(server, w, r)
+			return nil
+		}
+	case strings.HasPrefix(path, oauth.WellKnownServer), strings.HasPrefix(path, oauth.WellKnownOpenID):
+		writeJSONError(w, http.StatusNotFound, "not_found", "the authorization server is "+h.app.Issuer)
+		return nil
+	}
+	d := h.guard.Check(r)
+	switch {
+	case d.Deny != nil:
+		return h.refuse(w, r, d)
+	case d.Preflight:
+		preflight(w, d.AllowOrigin)
+		return nil
+	case d.Open:
+		h.names.Sanitize(r)
+		return next.ServeHTTP(w, r)
+	}
+	return h.pass(w, r, d, next)
+}
+
+// pass hands a request with a good token on to the upstream server.
+func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
+	if !h.app.state.calls.enter(d.Token.GrantID, h.MaxCalls) {
+		w.Header().Set("Retry-After", "5")
+		d.Deny = &resource.Denial{
+			Status: http.StatusTooManyRequests, Code: oauth.CodeTemporarilyUnavailable,
+			Description: "too many calls at once: end some streams first", Cause: errors.New("max_calls reached"), Token: d.Token,
+		}
+		return h.refuse(w, r, d)
+	}
+	defer h.app.state.calls.leave(d.Token.GrantID)
+	if h.MaxBody > 0 {
+		if r.ContentLength > h.MaxBody {
+			d.Deny = &resource.Denial{
+				Status: http.StatusRequestEntityTooLarge, Code: oauth.CodeInvalidRequest,
+				Description: fmt.Sprintf("the body is longer than %d bytes", h.MaxBody), Cause: errors.New("max_body exceeded"), Token: d.Token,
+			}
+			return h.refuse(w, r, d)
+		}
+		r.Body = limitBody(w, r.Body, h.MaxBody)
+	}
+	h.names.Sanitize(r)
+	h.names.Set(r.Header, d.Token)
+	setPlaceholders(r, d.Token)
+	h.observe(r, oauth.Event{Kind: oauth.EventCall}, d.Token)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	g := newResponseGuard(w, d.AllowOrigin, streamEnd{
+		at: d.Token.ExpiresAt(), end: cancel,
+		watch: func(end func()) func() { return h.app.state.revoked.Watch(d.Token.GrantID, end) },
+	})
+	return g.serve(next, r.WithContext(ctx))
+}
+
+// refuse answers with a denial. The answer is written here and not left to
+// error handlers, because clients find the way in from it.
+func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d resource.Decision) error {
+	h.observe(r, oauth.Event{Kind: oauth.EventCall, Err: d.Deny.Cause, Code: d.Deny.Code, Status: d.Deny.Status}, d.Deny.Token)
+	if d.AllowOrigin != "" {
+		allowOrigin(w.Header(), d.AllowOrigin)
+	}
+	if d.Deny.Challenge != "" {
+		w.Header().Set("WWW-Authenticate", d.Deny.Challenge)
+	}
+	code, description := d.Deny.Code, d.Deny.Description
+	if code == "" {
+		code, description = "unauthorized", "an access token is needed: the WWW-Authenticate header says where to get one"
+	}
+	writeJSONError(w, d.Deny.Status, code, description)
+	return nil
+}
+
+func (h *Handler) observe(r *http.Request, e oauth.Event, t *resource.Token) {
+	e.Resource = h.Resource[0]
+	e.Meta = oauth.MetaFrom(r.Context())
+	if t != nil {
+		e.ClientID, e.ClientName, e.Subject, e.Scope, e.GrantID = t.ClientID, t.ClientName, t.Subject, t.Scope, t.GrantID
+	}
+	h.app.observer.Observe(r.Context(), e)
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

@@ -1,0 +1,143 @@
+package caddymodule
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+)
+
+// Headers of cross-origin calls, as browser clients of every MCP revision need
+// them.
+const (
+	allowedHeaders = "Authorization, Content-Type, Accept, MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Session-Id, Last-Event-ID, DPoP"
+	exposedHeaders = "WWW-Authenticate, Mcp-Session-Id, MCP-Protocol-Version, Retry-After"
+	allowedMethods = "GET, POST, DELETE, OPTIONS"
+)
+
+// withMeta gives the core the request id and address that Caddy determined.
+func withMeta(r *http.Request) *http.Request {
+	var m oauth.Meta
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		m.RequestID, _ = repl.GetString("http.request.uuid")
+	}
+	m.RemoteIP, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	return r.WithContext(oauth.WithMeta(r.Context(), m))
+}
+
+// earlyData reports whether a request with effects came in TLS early data,
+// which can be replayed (RFC 8470 §5.2).
+func earlyData(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions:
+		return false
+	}
+	return r.Header.Get("Early-Data") == "1" || r.TLS != nil && !r.TLS.HandshakeComplete
+}
+
+// serveAuth answers an endpoint of the authorization server. Its requests and
+// redirects carry codes and credentials in URLs, which the access log would
+// show; the observer writes a line for each step instead.
+func serveAuth(s *authserver.Server, w http.ResponseWriter, r *http.Request) {
+	if r.URL.RawQuery != "" || strings.HasSuffix(r.URL.Path, "/authorize") {
+		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
+	}
+	s.ServeHTTP(w, r)
+}
+
+func (h *Handler) serveMetadata(w http.ResponseWriter, r *http.Request, path string) {
+	hdr := w.Header()
+	hdr.Set("Access-Control-Allow-Origin", "*")
+	hdr.Set("Access-Control-Allow-Methods", "GET, HEAD, OPTIONS")
+	hdr.Set("Access-Control-Allow-Headers", allowedHeaders)
+	hdr.Set("Access-Control-Max-Age", "3600")
+	hdr.Set("X-Content-Type-Options", "nosniff")
+	doc, ok := h.app.resources.metadata(h.origin, path)
+	switch {
+	case !ok:
+		writeJSONError(w, http.StatusNotFound, "not_found", "no protected resource has its metadata here")
+	case r.Method == http.MethodOptions:
+		w.WriteHeader(http.StatusNoContent)
+	case r.Method != http.MethodGet && r.Method != http.MethodHead:
+		hdr.Set("Allow", "GET, HEAD, OPTIONS")
+		writeJSONError(w, http.StatusMethodNotAllowed, oauth.CodeInvalidRequest, "this document can only be read")
+	default:
+		body, err := json.Marshal(doc)
+		if err != nil {
+			writeJSONError(w, http.StatusInternalServerError, oauth.CodeServerError, "")
+			return
+		}
+		hdr.Set("Content-Type", "application/json")
+		hdr.Set("Cache-Control", "public, max-age=300")
+		_, _ = w.Write(body) // the client is gone if this fails
+	}
+}
+
+func preflight(w http.ResponseWriter, origin string) {
+	allowOrigin(w.Header(), origin)
+	w.Header().Set("Access-Control-Allow-Methods", allowedMethods)
+	w.Header().Set("Access-Control-Allow-Headers", allowedHeaders)
+	w.Header().Set("Access-Control-Max-Age", "3600")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// allowOrigin lets scripts of one origin read the answer. No credentials: the
+// token is in a header that the script sets itself.
+func allowOrigin(h http.Header, origin string) {
+	h.Set("Access-Control-Allow-Origin", origin)
+	h.Set("Access-Control-Expose-Headers", exposedHeaders)
+	h.Add("Vary", "Origin")
+}
+
+func writeJSONError(w http.ResponseWriter, status int, code, description string) {
+	body, err := json.Marshal(struct {
+		Error       string `json:"error"`
+		Description string `json:"error_description,omitempty"`
+	}{code, description})
+	if err != nil {
+		body = []byte(`{"error":"server_error"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone if this fails
+}
+
+// setPlaceholders sets the same placeholders as Caddy's own authentication, so
+// that access logs and other directives know the user.
+func setPlaceholders(r *http.Request, t *resource.Token) {
+	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
+	if !ok {
+		return
+	}
+	repl.Set("http.auth.user.id", t.Subject)
+	repl.Set("http.auth.user.email", t.Email)
+	repl.Set("http.auth.user.name", t.Name)
+	repl.Set("http.auth.user.client_id", t.ClientID)
+	repl.Set("http.auth.user.scope", t.Scope)
+	repl.Set("http.auth.user.grant_id", t.GrantID)
+}
+
+// limitedBody turns a body that is too long into the status for it.
+type limitedBody struct{ io.ReadCloser }
+
+func limitBody(w http.ResponseWriter, body io.ReadCloser, limit int64) io.ReadCloser {
+	return limitedBody{http.MaxBytesReader(w, body, limit)}
+}
+
+// Read implements io.Reader.
+func (b limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
+		err = caddyhttp.Error(http.StatusRequestEntityTooLarge, err)
+	}
+	return n, err
+}

@@ -1,0 +1,104 @@
+// Package auto is the sign-in method of development: it asks nobody, and takes
+// everyone for one configured user. The authorization server refuses it on an
+// issuer that others can reach.
+//
+// It owns the guest module mcp_auth.logins.auto. The interface it implements is
+// in core/login.
+package auto
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+)
+
+func init() {
+	caddy.RegisterModule(Login{})
+}
+
+// Login approves every sign-in at once, as the configured user. It is for
+// development only.
+type Login struct {
+	// The stable id of the user; the `sub` of tokens. Default: `dev`.
+	User string `json:"user,omitempty"`
+
+	// The user's e-mail address. Default: none.
+	Email string `json:"email,omitempty"`
+
+	// The user's full name. Default: none.
+	Name string `json:"name,omitempty"`
+}
+
+// CaddyModule returns the Caddy module information.
+func (Login) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "mcp_auth.logins.auto",
+		New: func() caddy.Module { return new(Login) },
+	}
+}
+
+// Provision fills in the default user.
+func (l *Login) Provision(caddy.Context) error {
+	if l.User == "" {
+		l.User = "dev"
+	}
+	return nil
+}
+
+// Begin returns the configured user.
+func (l *Login) Begin(context.Context, *http.Request) (login.Step, error) {
+	return login.Step{Identity: &login.Identity{
+		Subject: l.User, Name: l.Name, Email: l.Email, AuthTime: time.Now(),
+	}}, nil
+}
+
+// Finish is never reached, because Begin does not redirect.
+func (l *Login) Finish(context.Context, *http.Request) (login.Step, error) {
+	return login.Step{}, login.ErrDenied
+}
+
+// Unattended returns true: nobody proves anything.
+func (l *Login) Unattended() bool { return true }
+
+// UnmarshalCaddyfile reads the login from a Caddyfile:
+//
+//	login auto {
+//		user  <id>
+//		email <address>
+//		name  <full name>
+//	}
+func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the module's name
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	for nesting := d.Nesting(); d.NextBlock(nesting); {
+		var field *string
+		switch d.Val() {
+		case "user":
+			field = &l.User
+		case "email":
+			field = &l.Email
+		case "name":
+			field = &l.Name
+		default:
+			return d.Errf("unknown option of login auto: %s (known: user, email, name)", d.Val())
+		}
+		if !d.AllArgs(field) {
+			return d.ArgErr()
+		}
+	}
+	return nil
+}
+
+// Interface guards
+var (
+	_ login.Method          = (*Login)(nil)
+	_ caddy.Provisioner     = (*Login)(nil)
+	_ caddyfile.Unmarshaler = (*Login)(nil)
+)

@@ -1,0 +1,108 @@
+package caddymodule
+
+import (
+	"context"
+	"net/http"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// maxLogText bounds hostile text in a log line, in bytes.
+const maxLogText = 64
+
+// observer turns the core's events into log lines, metrics and Caddy events.
+// It is the only place that does.
+type observer struct {
+	ctx    caddy.Context // what events.Emit asks for
+	logger *zap.Logger
+	total  *prometheus.CounterVec
+	events *caddyevents.App
+}
+
+func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
+	o := &observer{ctx: ctx, logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "mcp_auth", Name: "events_total",
+		Help: "Counter of protocol steps by kind and OAuth error code; code is empty for success.",
+	}, []string{"kind", "code"})}
+	if registry := ctx.GetMetricsRegistry(); registry != nil {
+		registry.MustRegister(o.total)
+	}
+	if app, err := ctx.App("events"); err == nil {
+		o.events, _ = app.(*caddyevents.App)
+	}
+	return o
+}
+
+// Observe implements oauth.Observer.
+func (o *observer) Observe(_ context.Context, e oauth.Event) {
+	o.total.WithLabelValues(string(e.Kind), e.Code).Inc()
+	if c := o.logger.Check(level(e), string(e.Kind)); c != nil {
+		c.Write(fields(e)...)
+	}
+	if o.events != nil && e.Kind != oauth.EventCall {
+		o.events.Emit(o.ctx, "mcp_auth."+string(e.Kind), map[string]any{
+			"code": e.Code, "client_id": short(e.ClientID), "subject": e.Subject, "resource": e.Resource,
+			"scope": e.Scope, "family": e.GrantID, "reason": e.Reason, "request_id": e.RequestID,
+		})
+	}
+}
+
+// level: outages are errors; theft and refusals of credentials are warnings;
+// calls are debug, as the access log has them, unless a token was refused.
+func level(e oauth.Event) zapcore.Level {
+	switch {
+	case e.Status >= http.StatusInternalServerError:
+		return zapcore.ErrorLevel
+	case e.Kind == oauth.EventRevoke && e.Reason != "user":
+		return zapcore.WarnLevel
+	case e.Kind == oauth.EventCall && e.Code == "":
+		return zapcore.DebugLevel
+	}
+	return zapcore.InfoLevel
+}
+
+// fields lists what is set. Hostile text is cut; zap escapes it.
+func fields(e oauth.Event) []zap.Field {
+	out := make([]zap.Field, 0, 12)
+	for _, f := range []struct{ key, value string }{
+		{"request_id", e.RequestID},
+		{"remote_ip", e.RemoteIP},
+		{"error", e.Code},
+		{"client_id", short(e.ClientID)},
+		{"client_name", short(e.ClientName)},
+		{"grant_type", e.GrantType},
+		{"resource", e.Resource},
+		{"scope", short(e.Scope)},
+		{"subject", short(e.Subject)},
+		{"family", e.GrantID},
+		{"reason", e.Reason},
+	} {
+		if f.value != "" {
+			out = append(out, zap.String(f.key, f.value))
+		}
+	}
+	if e.Status != 0 {
+		out = append(out, zap.Int("status", e.Status))
+	}
+	if e.Err != nil {
+		out = append(out, zap.String("cause", e.Err.Error()))
+	}
+	return out
+}
+
+// short cuts text. The beginning of a sealed client_id holds its nonce, which
+// is enough to tell clients apart.
+func short(s string) string {
+	if len(s) > maxLogText {
+		return s[:maxLogText] + "…"
+	}
+	return s
+}
+
+var _ oauth.Observer = (*observer)(nil)

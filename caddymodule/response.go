@@ -1,0 +1,147 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+)
+
+// streamEnd says when an open stream must end.
+type streamEnd struct {
+	at    time.Time               // the token's expiry
+	watch func(end func()) func() // subscribes to the grant's revocation
+	end   context.CancelFunc      // cancels the upstream request
+}
+
+// responseGuard stands between the upstream server's answer and the client. It
+// keeps the upstream's own authentication, cookies and CORS away from clients,
+// who would take them for ours, and ends event streams with their token.
+type responseGuard struct {
+	*caddyhttp.ResponseWriterWrapper
+	origin  string // may read the answer, or empty
+	stream  streamEnd
+	wrote   bool
+	blocked bool // the upstream's answer was replaced
+	ended   atomic.Bool
+	release []func()
+}
+
+func newResponseGuard(w http.ResponseWriter, origin string, stream streamEnd) *responseGuard {
+	return &responseGuard{
+		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
+		origin:                origin,
+		stream:                stream,
+	}
+}
+
+// serve calls the next handler. A stream that was ended because its token
+// ended is complete as far as the client can tell; the proxy, which sees a
+// broken connection, wants to abort it.
+func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err error) {
+	defer func() {
+		for _, f := range g.release {
+			f()
+		}
+		if !g.ended.Load() {
+			return
+		}
+		if p := recover(); p != nil {
+			if e, ok := p.(error); !ok || !errors.Is(e, http.ErrAbortHandler) {
+				panic(p)
+			}
+		}
+		err = nil
+	}()
+	return next.ServeHTTP(g, r)
+}
+
+// WriteHeader cleans the upstream's headers, and replaces an answer that would
+// send clients to another authorization server.
+func (g *responseGuard) WriteHeader(status int) {
+	if g.wrote {
+		return
+	}
+	if status >= 100 && status < 200 {
+		g.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	g.wrote = true
+	h := g.Header()
+	foreignChallenge := status == http.StatusUnauthorized || status == http.StatusForbidden && h.Get("WWW-Authenticate") != ""
+	for name := range h {
+		if name == "Www-Authenticate" || name == "Set-Cookie" || strings.HasPrefix(name, "Access-Control-") {
+			delete(h, name)
+		}
+	}
+	if g.origin != "" {
+		allowOrigin(h, g.origin)
+	}
+	if foreignChallenge {
+		g.block()
+		return
+	}
+	if mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
+		g.limitStream()
+	}
+	g.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// block replaces the answer by 502: the upstream server wants credentials that
+// this gateway was not configured to send.
+func (g *responseGuard) block() {
+	g.blocked = true
+	h := g.Header()
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
+		h.Del(name)
+	}
+	writeJSONError(g.ResponseWriterWrapper, http.StatusBadGateway, oauth.CodeServerError,
+		"the MCP server behind this gateway refused the gateway's request: its operator has to look at the server's own authentication")
+}
+
+// limitStream ends the stream when its token expires or its grant is revoked.
+func (g *responseGuard) limitStream() {
+	end := func() {
+		g.ended.Store(true)
+		g.stream.end()
+	}
+	timer := time.AfterFunc(time.Until(g.stream.at), end)
+	g.release = append(g.release, func() { timer.Stop() }, g.stream.watch(end))
+}
+
+// Write implements http.ResponseWriter.
+func (g *responseGuard) Write(p []byte) (int, error) {
+	g.WriteHeader(http.StatusOK)
+	if g.blocked {
+		return len(p), nil
+	}
+	return g.ResponseWriterWrapper.Write(p)
+}
+
+// ReadFrom implements io.ReaderFrom.
+func (g *responseGuard) ReadFrom(r io.Reader) (int64, error) {
+	g.WriteHeader(http.StatusOK)
+	if g.blocked {
+		return io.Copy(io.Discard, r)
+	}
+	return g.ResponseWriterWrapper.ReadFrom(r)
+}
+
+// FlushError lets nothing out before the headers are clean.
+func (g *responseGuard) FlushError() error {
+	g.WriteHeader(http.StatusOK)
+	return http.NewResponseController(g.ResponseWriterWrapper).Flush()
+}
+
+// Interface guards
+var (
+	_ http.ResponseWriter = (*responseGuard)(nil)
+	_ io.ReaderFrom       = (*responseGuard)(nil)
+)

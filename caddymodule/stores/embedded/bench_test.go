@@ -1,0 +1,135 @@
+package embedded
+
+import (
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// reportCommits says how many commits an operation took; a commit is two
+// fsyncs.
+func reportCommits(b *testing.B, s *Store) func() {
+	before := s.w.commits.Load()
+	b.ReportAllocs()
+	b.ResetTimer()
+	return func() {
+		b.StopTimer()
+		b.ReportMetric(float64(s.w.commits.Load()-before)/float64(b.N), "commits/op")
+	}
+}
+
+func BenchmarkCreateGrant(b *testing.B) {
+	s := openTest(b, newPath(b))
+	defer reportCommits(b, s)()
+	for i := range b.N {
+		must(b, s.CreateGrant(b.Context(), testNow, testGrant(fmt.Sprint(i))))
+	}
+}
+
+// BenchmarkCreateGrantCrowd has 64 goroutines that redeem codes at once.
+func BenchmarkCreateGrantCrowd(b *testing.B) {
+	const crowd = 64
+	s := openTest(b, newPath(b))
+	var serial atomic.Int64
+	defer reportCommits(b, s)()
+	parallel(b, crowd, func(int) error {
+		for {
+			i := serial.Add(1)
+			if i > int64(b.N) {
+				return nil
+			}
+			if err := s.CreateGrant(b.Context(), testNow, testGrant(fmt.Sprint(i))); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+func BenchmarkRotateGrant(b *testing.B) {
+	s := openTest(b, newPath(b))
+	must(b, s.CreateGrant(b.Context(), testNow, testGrant("a")))
+	defer reportCommits(b, s)()
+	for i := range b.N {
+		r := store.Rotation{ID: "a", From: uint64(i), Expires: testNow.Add(time.Hour + time.Duration(i))}
+		_, err := s.RotateGrant(b.Context(), testNow, r)
+		must(b, err)
+	}
+}
+
+// filled returns a store with many grants.
+func filled(b *testing.B, n int) *Store {
+	s := openTest(b, newPath(b))
+	var serial atomic.Int64
+	parallel(b, 256, func(int) error {
+		for {
+			i := serial.Add(1) - 1
+			if i >= int64(n) {
+				return nil
+			}
+			if err := s.CreateGrant(b.Context(), testNow, testGrant(fmt.Sprint(i))); err != nil {
+				return err
+			}
+		}
+	})
+	return s
+}
+
+func BenchmarkGrant(b *testing.B) {
+	const grants = 10_000
+	s := filled(b, grants)
+	b.Run("alone", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			_, err := s.Grant(b.Context(), testNow, fmt.Sprint(i%grants))
+			must(b, err)
+		}
+	})
+	b.Run("parallel", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for i := 0; pb.Next(); i++ {
+				if _, err := s.Grant(b.Context(), testNow, fmt.Sprint(i%grants)); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	})
+}
+
+// BenchmarkRevocations is the poll that finds nothing new, once a second on
+// every node.
+func BenchmarkRevocations(b *testing.B) {
+	s := openTest(b, newPath(b))
+	parallel(b, 1000, func(i int) error {
+		id := fmt.Sprint(i)
+		if err := s.CreateGrant(b.Context(), testNow, testGrant(id)); err != nil {
+			return err
+		}
+		_, err := s.RevokeGrant(b.Context(), testNow, store.Revocation{GrantID: id, Until: testNow.Add(time.Hour)})
+		return err
+	})
+	_, cursor, err := s.Revocations(b.Context(), testNow, "")
+	must(b, err)
+	b.ReportAllocs()
+	for b.Loop() {
+		entries, _, err := s.Revocations(b.Context(), testNow, cursor)
+		if err != nil || len(entries) > 0 {
+			b.Fatal(len(entries), err)
+		}
+	}
+}
+
+// BenchmarkOpen is what a start costs, with its proof of the whole file.
+func BenchmarkOpen(b *testing.B) {
+	s := filled(b, 10_000)
+	path := s.file.path
+	must(b, s.Close())
+	for b.Loop() {
+		s, err := Open(path)
+		must(b, err)
+		must(b, s.Close())
+	}
+}

@@ -1,0 +1,146 @@
+package embedded
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"time"
+	"unicode/utf8"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+// schema is the version of the file's layout that this code writes.
+const schema = 1
+
+// Buckets of the file.
+var (
+	bucketMeta       = []byte("meta")
+	bucketGrants     = []byte("grants")
+	bucketGrantsDue  = []byte("grants_due")
+	bucketRevoked    = []byte("revoked")
+	bucketRevokedDue = []byte("revoked_due")
+)
+
+// buckets lists all of them.
+var buckets = [][]byte{bucketMeta, bucketGrants, bucketGrantsDue, bucketRevoked, bucketRevokedDue}
+
+// Keys of the meta bucket.
+var (
+	keyProbe   = []byte("probe") // written by Ping, read by nobody
+	keySchema  = []byte("schema")
+	keyFeedID  = []byte("feed_id")
+	keyFeedSeq = []byte("feed_seq")
+	keyRing    = []byte("key_ring")
+)
+
+// metaKeys lists those that are there in every file.
+var metaKeys = [][]byte{keySchema, keyFeedID, keyFeedSeq, keyRing}
+
+// errDamaged says that bytes read from the file are not what was written.
+var errDamaged = errors.New("damaged record")
+
+// castagnoli is the polynomial that processors have an instruction for.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum covers where a value is kept as well as the value.
+func checksum(bucket, key, value []byte) uint32 {
+	sum := crc32.Update(0, castagnoli, bucket)
+	sum = crc32.Update(sum, castagnoli, []byte{0})
+	sum = crc32.Update(sum, castagnoli, key)
+	sum = crc32.Update(sum, castagnoli, []byte{0})
+	return crc32.Update(sum, castagnoli, value)
+}
+
+// seal puts the checksum before a value.
+func seal(bucket, key, value []byte) []byte {
+	out := binary.BigEndian.AppendUint32(make([]byte, 0, 4+len(value)), checksum(bucket, key, value))
+	return append(out, value...)
+}
+
+// unseal checks and removes what seal put there. The result is the file's
+// memory: it must not be used after the transaction.
+func unseal(bucket, key, sealed []byte) ([]byte, error) {
+	if len(sealed) < 4 || binary.BigEndian.Uint32(sealed) != checksum(bucket, key, sealed[4:]) {
+		return nil, fmt.Errorf("%w in bucket %s", errDamaged, bucket)
+	}
+	return sealed[4:], nil
+}
+
+// record is a grant as it is stored.
+type record struct {
+	Grant store.Grant `json:"grant"`
+	// Keep holds a revoked grant past its Expires.
+	Keep time.Time `json:"keep,omitzero"`
+}
+
+// due is when the record is no longer of use.
+func (r record) due() time.Time {
+	if r.Keep.After(r.Grant.Expires) {
+		return r.Keep
+	}
+	return r.Grant.Expires
+}
+
+// encode turns a record or an entry into JSON. It refuses text that JSON would
+// silently change.
+func encode(v any, texts ...string) ([]byte, error) {
+	for _, text := range texts {
+		if !utf8.ValidString(text) {
+			return nil, errors.New("text is not valid UTF-8")
+		}
+	}
+	return json.Marshal(v)
+}
+
+// encodeRecord is encode for grants.
+func encodeRecord(r record) ([]byte, error) {
+	g := r.Grant
+	return encode(r, g.ID, g.ClientID, g.ClientName, g.RedirectURI, g.User.Subject, g.User.Name, g.User.Email,
+		g.Resource, g.Scope)
+}
+
+// decode reads what encode wrote.
+func decode[T any](value []byte) (T, error) {
+	var v T
+	if err := json.Unmarshal(value, &v); err != nil {
+		return v, fmt.Errorf("%w: %w", errDamaged, err)
+	}
+	return v, nil
+}
+
+// timeLen is the length of a time in a key.
+const timeLen = 12
+
+// dueKey makes a key that sorts by time: biased seconds, nanoseconds, then the
+// key of the record.
+func dueKey(at time.Time, key []byte) []byte {
+	out := make([]byte, 0, timeLen+len(key))
+	out = binary.BigEndian.AppendUint64(out, uint64(at.Unix())^(1<<63))
+	out = binary.BigEndian.AppendUint32(out, uint32(at.Nanosecond()))
+	return append(out, key...)
+}
+
+// splitDueKey takes apart what dueKey made.
+func splitDueKey(k []byte) (time.Time, []byte, error) {
+	if len(k) < timeLen {
+		return time.Time{}, nil, fmt.Errorf("%w: key of %d bytes", errDamaged, len(k))
+	}
+	seconds := int64(binary.BigEndian.Uint64(k) ^ (1 << 63))
+	return time.Unix(seconds, int64(binary.BigEndian.Uint32(k[8:]))), k[timeLen:], nil
+}
+
+// number encodes feed numbers and versions so that they sort.
+func number(n uint64) []byte {
+	return binary.BigEndian.AppendUint64(nil, n)
+}
+
+// parseNumber reads what number wrote.
+func parseNumber(b []byte) (uint64, error) {
+	if len(b) != 8 {
+		return 0, fmt.Errorf("%w: number of %d bytes", errDamaged, len(b))
+	}
+	return binary.BigEndian.Uint64(b), nil
+}

@@ -1,0 +1,305 @@
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
+)
+
+const (
+	// sweepLimit is how many records one Sweep removes at most.
+	sweepLimit = 500
+	// proofAge is how old the last successful commit may be for Ping to take it
+	// as proof that the file can be written.
+	proofAge = 30 * time.Second
+	// probeSize is what Ping writes after a failure: more than a batch of a few
+	// grants takes.
+	probeSize = 64 << 10
+	// maxID is the longest id that fits into an index key of the database.
+	maxID = bbolt.MaxKeySize - timeLen
+)
+
+// Store keeps the state in one file. It implements [store.Store]; make one with
+// [Open] and end it with [Store.Close].
+type Store struct {
+	file *file
+	w    *writer
+}
+
+// Open opens the database file at path and creates it, and its folder, if it
+// isn't there. A file that is damaged, foreign, too new or in use is refused
+// and left as it is.
+func Open(path string) (*Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("embedded: %s: %w", path, err)
+	}
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return &Store{file: f, w: startWriter(f)}, nil
+}
+
+// Close finishes the writes that were accepted, ends the writer and closes the
+// file. Afterwards every method returns [ErrClosed].
+func (s *Store) Close() error {
+	s.w.stop()
+	return s.file.close()
+}
+
+// read runs fn in a read transaction.
+func (s *Store) read(ctx context.Context, fn func(tx *bbolt.Tx) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.file.view(fn)
+}
+
+// write runs fn in a write transaction and returns its result after the
+// commit. After an error that is no verdict the result is zero: fn may still
+// be running.
+func write[T any](ctx context.Context, s *Store, fn func(tx *bbolt.Tx) (T, error)) (T, error) {
+	var out T
+	err := s.w.do(ctx, func(tx *bbolt.Tx) (err error) {
+		out, err = fn(tx)
+		return err
+	})
+	if err != nil && !isVerdict(err) {
+		var zero T
+		return zero, err
+	}
+	return out, err
+}
+
+// CreateGrant implements [store.Store].
+func (s *Store) CreateGrant(ctx context.Context, now time.Time, g store.Grant) error {
+	if g.ID == "" || len(g.ID) > maxID {
+		return fmt.Errorf("embedded: a grant's id of %d bytes can't be stored", len(g.ID))
+	}
+	_, err := write(ctx, s, func(tx *bbolt.Tx) (struct{}, error) {
+		old, found, err := getRecord(tx, g.ID)
+		switch {
+		case err != nil:
+			return struct{}{}, err
+		case found && old.due().After(now):
+			return struct{}{}, store.ErrExists
+		}
+		return struct{}{}, putRecord(tx, old, record{Grant: g})
+	})
+	return err
+}
+
+// Grant implements [store.Store].
+func (s *Store) Grant(ctx context.Context, now time.Time, id string) (store.Grant, error) {
+	var r record
+	err := s.read(ctx, func(tx *bbolt.Tx) (err error) {
+		r, err = liveRecord(tx, now, id)
+		return err
+	})
+	if err != nil {
+		return store.Grant{}, err
+	}
+	if !r.Grant.Revoked.IsZero() {
+		return r.Grant, store.ErrRevoked
+	}
+	return r.Grant, nil
+}
+
+// RotateGrant implements [store.Store].
+func (s *Store) RotateGrant(ctx context.Context, now time.Time, r store.Rotation) (store.Grant, error) {
+	return write(ctx, s, func(tx *bbolt.Tx) (store.Grant, error) {
+		old, err := liveRecord(tx, now, r.ID)
+		switch {
+		case err != nil:
+			return store.Grant{}, err
+		case !old.Grant.Revoked.IsZero():
+			return old.Grant, store.ErrRevoked
+		case old.Grant.Generation != r.From:
+			return old.Grant, store.ErrConflict
+		}
+		next := old
+		next.Grant.Generation++
+		next.Grant.RotatedAt = now
+		next.Grant.Expires = r.Expires
+		return next.Grant, putRecord(tx, old, next)
+	})
+}
+
+// RevokeGrant implements [store.Store].
+func (s *Store) RevokeGrant(ctx context.Context, now time.Time, r store.Revocation) (bool, error) {
+	_, err := write(ctx, s, func(tx *bbolt.Tx) (struct{}, error) {
+		old, err := liveRecord(tx, now, r.GrantID)
+		switch {
+		case err != nil:
+			return struct{}{}, err
+		case !old.Grant.Revoked.IsZero():
+			return struct{}{}, errUnchanged
+		}
+		next := old
+		next.Grant.Revoked = now
+		next.Keep = r.Until
+		return struct{}{}, errors.Join(putRecord(tx, old, next), appendRevocation(tx, r))
+	})
+	if errors.Is(err, errUnchanged) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Revocations implements [store.Store].
+func (s *Store) Revocations(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error) {
+	var out []store.Revocation
+	var next string
+	err := s.read(ctx, func(tx *bbolt.Tx) error {
+		id, last, err := feedState(tx)
+		if err != nil {
+			return err
+		}
+		next = id + "." + strconv.FormatUint(last, 10)
+		c := tx.Bucket(bucketRevoked).Cursor()
+		for k, v := c.Seek(number(position(after, id, last) + 1)); k != nil; k, v = c.Next() {
+			r, err := openEntry(k, v)
+			if err != nil {
+				return err
+			}
+			if r.Until.After(now) {
+				out = append(out, r)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return out, next, nil
+}
+
+// position returns the feed number that a cursor stands for: 0, the beginning,
+// for one that this feed did not hand out.
+func position(cursor, id string, last uint64) uint64 {
+	of, num, ok := strings.Cut(cursor, ".")
+	if !ok || of != id {
+		return 0
+	}
+	seq, err := strconv.ParseUint(num, 10, 64)
+	if err != nil || seq > last {
+		return 0
+	}
+	return seq
+}
+
+// KeyRing implements [store.Store].
+func (s *Store) KeyRing(ctx context.Context) ([]byte, uint64, error) {
+	var ring []byte
+	var version uint64
+	err := s.read(ctx, func(tx *bbolt.Tx) (err error) {
+		ring, version, err = ringState(tx)
+		ring = bytes.Clone(ring)
+		return err
+	})
+	if err != nil {
+		return nil, 0, err
+	}
+	if version == 0 {
+		return nil, 0, store.ErrNotFound
+	}
+	return ring, version, nil
+}
+
+// SwapKeyRing implements [store.Store].
+func (s *Store) SwapKeyRing(ctx context.Context, version uint64, ring []byte) (uint64, error) {
+	ring = bytes.Clone(ring) // the caller may be gone when it is written
+	next, err := write(ctx, s, func(tx *bbolt.Tx) (uint64, error) {
+		_, stored, err := ringState(tx)
+		if err != nil {
+			return 0, err
+		}
+		if stored != version {
+			return 0, store.ErrConflict
+		}
+		return version + 1, put(tx, bucketMeta, keyRing, append(number(version+1), ring...))
+	})
+	return next, err
+}
+
+// Sweep implements [store.Store]. It writes only if there is something to
+// remove.
+func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
+	some := false
+	err := s.read(ctx, func(tx *bbolt.Tx) error {
+		for _, b := range [][]byte{bucketGrantsDue, bucketRevokedDue} {
+			k, _ := tx.Bucket(b).Cursor().First()
+			over, err := isOver(k, now)
+			if err != nil {
+				return err
+			}
+			some = some || over
+		}
+		return nil
+	})
+	if err != nil || !some {
+		return 0, err
+	}
+	return write(ctx, s, func(tx *bbolt.Tx) (int, error) {
+		grants, err := sweepBucket(tx, bucketGrantsDue, bucketGrants, now, sweepLimit)
+		if err != nil {
+			return 0, err
+		}
+		entries, err := sweepBucket(tx, bucketRevokedDue, bucketRevoked, now, sweepLimit-grants)
+		if err != nil {
+			return 0, err
+		}
+		return grants + entries, nil
+	})
+}
+
+// Ping implements [store.Store]. It reads, and makes sure that the file is
+// still in its place. That it can write is proven by the last commit, if it is
+// at most half a minute old; else Ping makes a small one. After any failed
+// commit it makes a big one, as on an almost full disk small ones succeed now
+// and then. So a health check costs an fsync now and then, and it is what finds
+// out that the disk has healed.
+func (s *Store) Ping(ctx context.Context) error {
+	err := s.read(ctx, func(tx *bbolt.Tx) error {
+		_, _, err := feedState(tx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	proven, failures, fresh := s.w.health(proofAge)
+	if fresh {
+		if err := s.probe(ctx, probeSize); err != nil {
+			return err
+		}
+		s.w.heal(failures)
+		return s.probe(ctx, 0) // give the space back
+	}
+	if !proven {
+		return s.probe(ctx, 0)
+	}
+	if err := s.file.present(); err != nil {
+		return fmt.Errorf("embedded: %s: %w", s.file.path, err)
+	}
+	return nil
+}
+
+// probe commits a value that nobody reads.
+func (s *Store) probe(ctx context.Context, size int) error {
+	return s.w.do(ctx, func(tx *bbolt.Tx) error {
+		return put(tx, bucketMeta, keyProbe, make([]byte, size))
+	})
+}
+
+// Interface guard.
+var _ store.Store = (*Store)(nil)

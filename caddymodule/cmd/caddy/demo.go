@@ -4,17 +4,18 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
+	"regexp"
 	"strings"
 	"syscall"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule"
 	"github.com/caddy-mcp/caddy-mcp-auth/mockmcp"
@@ -33,41 +34,83 @@ of it, and prints what to try next. Everyone is approved without asking, so it
 listens on this machine only. State is kept in Caddy's data directory.
 
 The environment variables that it understands are listed in the README.`,
-		Flags: func() *flag.FlagSet {
-			fs := flag.NewFlagSet("mcp-demo", flag.ExitOnError)
-			fs.String("config", "Caddyfile", "The Caddyfile of the demo")
-			return fs
-		}(),
-		Func: runDemo,
+		CobraFunc: func(cmd *cobra.Command) {
+			config := cmd.Flags().String("config", "Caddyfile", "The Caddyfile of the demo")
+			cmd.Args = cobra.NoArgs
+			cmd.Run = func(cmd *cobra.Command, _ []string) {
+				if err := runDemo(*config); err != nil {
+					cmd.PrintErrln("mcp-demo: " + err.Error())
+					os.Exit(caddy.ExitCodeFailedStartup)
+				}
+			}
+		},
 	}
 }
 
-func runDemo(fl caddycmd.Flags) (int, error) {
+// runDemo returns only if the demo can't start; signals end the process.
+func runDemo(config string) error {
 	caddy.TrapSignals()
 	env, err := demoEnvironment(os.LookupEnv)
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
-	upstream, err := startMock()
-	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+	if err := errors.Join(checkPort(env.address), checkDir(caddy.AppDataDir())); err != nil {
+		return err
 	}
-	env.vars["UPSTREAM"] = upstream
+	if env.vars["UPSTREAM"], err = startMock(); err != nil {
+		return err
+	}
 	for name, value := range env.vars {
 		if err := os.Setenv(name, value); err != nil {
-			return caddy.ExitCodeFailedStartup, fmt.Errorf("setting %s: %w", name, err)
+			return fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
-	config, err := demoConfig(fl.String("config"), env)
+	adapted, err := demoConfig(config, env)
 	if err != nil {
-		return caddy.ExitCodeFailedStartup, err
+		return err
 	}
-	if err := caddy.Load(config, true); err != nil {
-		return caddy.ExitCodeFailedStartup, explain(err, env)
+	if err := caddy.Load(adapted, true); err != nil {
+		return rootCause(err)
 	}
 	fmt.Print(env.welcome())
-	select {} // signals end the process
+	select {}
 }
+
+// checkPort says beforehand, and in one line, what would fail deep inside.
+func checkPort(address string) error {
+	ln, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return fmt.Errorf("%s is in use by another program: stop it, or choose another port with SERVER_URL=http://localhost:8081", address)
+	}
+	if err != nil {
+		return fmt.Errorf("listening on %s: %w", address, err)
+	}
+	return ln.Close()
+}
+
+// checkDir does the same for the place where state is kept.
+func checkDir(dir string) error {
+	err := os.MkdirAll(dir, 0o700)
+	if err == nil {
+		var f *os.File
+		if f, err = os.CreateTemp(dir, ".mcp-demo-*"); err == nil {
+			return errors.Join(f.Close(), os.Remove(f.Name()))
+		}
+	}
+	return fmt.Errorf("the data directory can't be written: %w: choose another one with XDG_DATA_HOME", err)
+}
+
+// rootCause drops Caddy's account of which module loaded which, and keeps what
+// went wrong.
+func rootCause(err error) error {
+	text := err.Error()
+	if marks := provisioning.FindAllStringIndex(text, -1); len(marks) > 0 {
+		text = text[marks[len(marks)-1][1]:]
+	}
+	return errors.New(strings.ReplaceAll(text, "\n", "; "))
+}
+
+var provisioning = regexp.MustCompile(`provision [a-z._]+: `)
 
 // startMock runs mockmcp on a free port until the process ends, and returns
 // its address.
@@ -111,16 +154,4 @@ func demoConfig(path string, env *environment) ([]byte, error) {
 	env.apply(&app)
 	config.AppsRaw["mcp_auth"] = caddyconfig.JSON(&app, nil)
 	return json.Marshal(config)
-}
-
-// explain says in one line what the likely mistakes look like to a person.
-func explain(err error, env *environment) error {
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		return fmt.Errorf("%s is in use by another program: stop it, or set SERVER_URL=http://localhost:8081", env.vars["SERVER_URL"])
-	case errors.Is(err, os.ErrPermission):
-		return fmt.Errorf("the data directory %s can't be written: set XDG_DATA_HOME to a folder that can (%w)", caddy.AppDataDir(), err)
-	}
-	line, _, _ := strings.Cut(err.Error(), "\n")
-	return errors.New(line)
 }

@@ -18,6 +18,8 @@ import (
 // Caddyfile. The names are those of the two demo servers that this project
 // descends from; the table in the README explains them.
 type environment struct {
+	// address is where the demo listens, host:port.
+	address string
 	// vars are variables for the Caddyfile.
 	vars map[string]string
 	// signingSecret and clientSecret go into the configuration directly.
@@ -80,10 +82,12 @@ func (e *environment) addresses(server, issuer, audience string) error {
 	if audience == "" {
 		audience = origin + "/mcp " + origin + "/sse"
 	}
+	e.address = net.JoinHostPort(loopbackIP(u.Hostname()), portOf(u))
 	site := origin
 	if u.Hostname() == "localhost" {
 		site += ", http://127.0.0.1:" + portOf(u)
 	}
+	e.vars["BIND"] = loopbackIP(u.Hostname())
 	e.vars["ISSUER"], e.vars["AUDIENCE"], e.vars["SERVER_URL"] = strings.TrimRight(issuer, "/"), audience, site
 	return nil
 }
@@ -133,6 +137,14 @@ func (e *environment) apply(app *caddymodule.App) {
 func longSecret(s string) string {
 	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:])
+}
+
+// loopbackIP is the address that the root Caddyfile binds to.
+func loopbackIP(host string) string {
+	if host == "localhost" {
+		return "127.0.0.1"
+	}
+	return host
 }
 
 func isLoopback(host string) bool {

@@ -84,9 +84,8 @@ func checkFirstContact(t *testing.T, base, endpoint string, all exchanges) {
 	checkDiscovery(t, base, endpoint, all)
 	all.expect(t, steps{registrations: 1, authorizations: 1, codes: 1})
 	for _, e := range all {
-		// A status of 0 is a stream that has not been answered yet.
-		if e.Path == path && e.Bearer && e.Status >= 400 && e.Status != 405 {
-			t.Errorf("%s %s with a token: %d", e.Method, e.Path, e.Status)
+		if e.Bearer && (e.Status == 401 || e.Status == 403) {
+			t.Errorf("%s %s was refused with a token: %d", e.Method, e.Path, e.Status)
 		}
 	}
 	if t.Failed() {
@@ -141,7 +140,7 @@ func checkCodeGrant(t *testing.T, base, endpoint string, authorize, token exchan
 	if q["response_type"] != "code" || q["code_challenge_method"] != "S256" || q["state"] == "" || q["resource"] != endpoint {
 		t.Errorf("authorization request: %v", q)
 	}
-	if !strings.HasPrefix(q["scope"], scopes) {
+	if asked := strings.ReplaceAll(q["scope"], " offline_access", ""); !sameScopes(asked) {
 		t.Errorf("scope asked for: %q, want that of the challenge: %q", q["scope"], scopes)
 	}
 	form := token.Form
@@ -149,7 +148,18 @@ func checkCodeGrant(t *testing.T, base, endpoint string, authorize, token exchan
 		t.Errorf("token request: %v", form)
 	}
 	r := token.Reply
-	if r["token_type"] != "Bearer" || r["scope"] != scopes || r["access_token"] == "" || r["refresh_token"] == nil {
+	if r["token_type"] != "Bearer" || !sameScopes(r["scope"]) || r["access_token"] == "" || r["refresh_token"] == nil {
 		t.Errorf("token response of %s has scope %v and type %v", base, r["scope"], r["token_type"])
 	}
+}
+
+// sameScopes reports whether a scope is the gateway's whole one, in any order:
+// clients keep scopes in maps, and the gateway echoes their order.
+func sameScopes(scope any) bool {
+	text, _ := scope.(string)
+	got := strings.Fields(text)
+	slices.Sort(got)
+	want := strings.Fields(scopes)
+	slices.Sort(want)
+	return slices.Equal(got, want)
 }

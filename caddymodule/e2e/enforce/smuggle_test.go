@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -145,20 +146,61 @@ func TestSmuggling(t *testing.T) {
 		{"chunk size too long", "Transfer-Encoding: chunked\n\nFFFFFFFFFFFFFFFFF\n\n"},
 	} {
 		t.Run("O47 "+c.name, func(t *testing.T) {
-			raw(t, g.URL, "POST /health HTTP/1.1\nHost: HOST\nConnection: close\n"+c.head+inner)
+			raw(t, g.URL, "POST /health HTTP/1.1\nHost: HOST\nConnection: close\nX-Case: "+c.name+"\n"+c.head+inner)
 			for _, s := range u.take() {
-				if s.target != "/health" || s.contains("root") || s.header.Get("Transfer-Encoding") != "" {
+				if s.target != "/health" || s.header.Get("X-Case") == "" || s.contains("root") || s.header.Get("Transfer-Encoding") != "" {
 					t.Errorf("reached the upstream: %s %s %v %q", s.method, s.target, s.header, s.body)
 				}
 			}
 		})
 	}
 	t.Run("O47 two Host headers", func(t *testing.T) {
-		wantStatus(t, raw(t, g.URL, "GET /health HTTP/1.1\nHost: HOST\nHost: evil.example\nConnection: close\n\n"), http.StatusBadRequest)
+		r := raw(t, g.URL, "GET /health?two HTTP/1.1\nHost: HOST\nHost: evil.example\nConnection: close\n\n")
+		wantStatus(t, r, http.StatusBadRequest)
+		if slices.ContainsFunc(u.take(), func(s seen) bool { return strings.Contains(s.target, "two") }) {
+			t.Error("it reached the upstream")
+		}
+	})
+}
+
+// HTTP/2 in the clear, which Caddy speaks to who begins with it.
+func TestHTTP2(t *testing.T) {
+	u := newUpstream(t, nil)
+	g := start(t, u, "", "public /health")
+	transport := &http.Transport{Protocols: new(http.Protocols)}
+	transport.Protocols.SetUnencryptedHTTP2(true)
+	defer transport.CloseIdleConnections()
+	send := func(t *testing.T, path string, header http.Header) int {
+		t.Helper()
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, g.URL+path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header = header
+		req.Trailer = http.Header{"X-Mcp-User": {"root"}}
+		resp, err := transport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		if resp.ProtoMajor != 2 {
+			t.Fatalf("spoken is %s", resp.Proto)
+		}
+		return resp.StatusCode
+	}
+	t.Run("K1 without token", func(t *testing.T) {
+		if status := send(t, "/mcp", http.Header{}); status != http.StatusUnauthorized {
+			t.Errorf("status %d", status)
+		}
 		u.none(t)
 	})
-	t.Run("O47 HTTP/2 with prior knowledge is not spoken in the clear", func(t *testing.T) {
-		raw(t, g.URL, "PRI * HTTP/2.0\n\nSM\n\n")
-		u.none(t)
+	t.Run("L1 L3 with a token, forged headers and trailers", func(t *testing.T) {
+		h := http.Header{"Authorization": {"Bearer " + devToken(t, g.URL)}, "X-Mcp-User": {"root"}, "x_mcp_user": {"root"}, "Dpop": {"x"}}
+		if status := send(t, "/mcp", h); status != http.StatusOK {
+			t.Errorf("status %d", status)
+		}
+		if s := u.one(t); !slices.Equal(s.folded("X-Mcp-User"), []string{"dev"}) || s.contains("Bearer") || s.contains("root") {
+			t.Errorf("reached the upstream: %v %v", s.header, s.trailer)
+		}
 	})
 }

@@ -69,11 +69,6 @@ func (g *responseGuard) WriteHeader(status int) {
 	if g.wrote {
 		return
 	}
-	if status >= 100 && status < 200 {
-		g.ResponseWriterWrapper.WriteHeader(status)
-		return
-	}
-	g.wrote = true
 	h := g.Header()
 	foreignChallenge := status == http.StatusUnauthorized || status == http.StatusForbidden && h.Get("WWW-Authenticate") != ""
 	for name := range h {
@@ -81,6 +76,11 @@ func (g *responseGuard) WriteHeader(status int) {
 			delete(h, name)
 		}
 	}
+	if status >= 100 && status < 200 {
+		g.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
+	g.wrote = true
 	if g.origin != "" {
 		allowOrigin(h, g.origin)
 	}

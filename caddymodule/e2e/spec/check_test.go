@@ -42,8 +42,16 @@ func getJSON(t *testing.T, target string, header ...string) map[string]any {
 func wantStatus(t *testing.T, r gatewaytest.Reply, status int) {
 	t.Helper()
 	if r.Status != status {
-		t.Fatalf("status %d, want %d\n%v\n%.600s", r.Status, status, r.Header, r.Body)
+		t.Fatalf("status %d, want %d\n%v\n%s", r.Status, status, r.Header, brief(r))
 	}
+}
+
+var style = regexp.MustCompile(`(?s)<style.*</style>`)
+
+// brief returns a body for a test's message.
+func brief(r gatewaytest.Reply) string {
+	body := style.ReplaceAllString(r.Body, "")
+	return body[:min(len(body), 1500)]
 }
 
 func wantHeader(t *testing.T, r gatewaytest.Reply, name, value string) {
@@ -143,7 +151,7 @@ func wantPage(t *testing.T, r gatewaytest.Reply, status int) {
 		t.Errorf("Content-Security-Policy: %q", csp)
 	}
 	if r.Header.Get("Location") != "" || r.Header.Get("Refresh") != "" || metaRefresh.MatchString(r.Body) || strings.Contains(r.Body, "<script") {
-		t.Errorf("the page leads away or has a script: %v\n%s", r.Header, r.Body)
+		t.Errorf("the page leads away or has a script: %v\n%s", r.Header, brief(r))
 	}
 }
 

@@ -1,0 +1,166 @@
+package caddymodule
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+)
+
+// through sends an upstream's answer through a responseGuard.
+func through(t *testing.T, stream streamEnd, upstream func(http.ResponseWriter, *http.Request)) *httptest.ResponseRecorder {
+	t.Helper()
+	w := httptest.NewRecorder()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream.end = cancel
+	if stream.watch == nil {
+		stream.watch = func(func()) func() { return func() {} }
+	}
+	g := newResponseGuard(w, "https://app.example", stream)
+	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
+		upstream(w, r)
+		return nil
+	})
+	if err := g.serve(next, httptest.NewRequest("GET", "/mcp", nil).WithContext(ctx)); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+var never = streamEnd{at: time.Now().Add(time.Hour)}
+
+// TestUpstreamChallengeStaysInside: clients would follow it to a foreign
+// authorization server (SPEC L14).
+func TestUpstreamChallengeStaysInside(t *testing.T) {
+	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
+		w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="https://evil.example/"`)
+			w.Header().Set("Content-Length", "6")
+			w.Header().Set("Set-Cookie", "session=1")
+			w.WriteHeader(status)
+			_, _ = io.WriteString(w, "secret")
+		})
+		if w.Code != http.StatusBadGateway || w.Header().Get("WWW-Authenticate") != "" || w.Header().Get("Set-Cookie") != "" ||
+			w.Header().Get("Content-Length") != "" || strings.Contains(w.Body.String(), "secret") || !strings.Contains(w.Body.String(), "refused the gateway") {
+			t.Errorf("%d becomes %d %v %s", status, w.Code, w.Header(), w.Body)
+		}
+	}
+	plain := through(t, never, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
+	if plain.Code != http.StatusForbidden || plain.Body.String() != "no\n" {
+		t.Errorf("a 403 without challenge becomes %d %s", plain.Code, plain.Body)
+	}
+}
+
+func TestUpstreamAnswerIsRelayed(t *testing.T) {
+	w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Mcp-Session-Id", "s1")
+		w.Header().Set("Access-Control-Allow-Origin", "*")
+		w.Header().Add("Set-Cookie", "a=b")
+		w.WriteHeader(http.StatusAccepted)
+		w.WriteHeader(http.StatusTeapot) // too late
+		_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("body"))
+	})
+	if w.Code != http.StatusAccepted || w.Body.String() != "body" || w.Header().Get("Mcp-Session-Id") != "s1" ||
+		w.Header().Get("Access-Control-Allow-Origin") != "https://app.example" || w.Header().Get("Set-Cookie") != "" {
+		t.Errorf("%d %v %s", w.Code, w.Header(), w.Body)
+	}
+}
+
+// TestFlushLetsNothingOutBefore: a flush writes the header, and must write the
+// clean one.
+func TestFlushLetsNothingOutBefore(t *testing.T) {
+	w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Set-Cookie", "a=b")
+		if err := http.NewResponseController(w).Flush(); err != nil {
+			t.Error(err)
+		}
+	})
+	if !w.Flushed || w.Header().Get("Set-Cookie") != "" || w.Result().Header.Get("Set-Cookie") != "" {
+		t.Errorf("flushed %v with %v", w.Flushed, w.Header())
+	}
+}
+
+// stream answers with an event stream until its request is cancelled, and then
+// does what Caddy's proxy does.
+func stream(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.WriteHeader(http.StatusOK)
+	<-r.Context().Done()
+	panic(http.ErrAbortHandler)
+}
+
+// TestStreamEndsWithItsToken: SPEC K24.
+func TestStreamEndsWithItsToken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		through(t, streamEnd{at: start.Add(time.Minute)}, stream)
+		if d := time.Since(start); d != time.Minute {
+			t.Errorf("ended after %s", d)
+		}
+	})
+}
+
+func TestStreamEndsWithItsGrant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		watch := func(end func()) func() {
+			timer := time.AfterFunc(5*time.Second, end)
+			return func() { timer.Stop() }
+		}
+		through(t, streamEnd{at: start.Add(time.Hour), watch: watch}, stream)
+		if d := time.Since(start); d != 5*time.Second {
+			t.Errorf("ended after %s", d)
+		}
+	})
+}
+
+// TestOtherPanicsGoOn: only the proxy's reaction to our own end is swallowed.
+func TestOtherPanicsGoOn(t *testing.T) {
+	for name, tc := range map[string]struct {
+		ended bool
+		value any
+	}{
+		"the client went away": {false, http.ErrAbortHandler}, "a bug": {true, errors.New("bug")}, "a bug's text": {true, "bug"},
+	} {
+		func() {
+			defer func() {
+				if p := recover(); p != tc.value {
+					t.Errorf("%s: recovered %v", name, p)
+				}
+			}()
+			g := newResponseGuard(httptest.NewRecorder(), "", never)
+			g.ended.Store(tc.ended)
+			_ = g.serve(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { panic(tc.value) }), httptest.NewRequest("GET", "/", nil))
+			t.Errorf("%s: no panic", name)
+		}()
+	}
+}
+
+func TestCallCounter(t *testing.T) {
+	s, err := newState()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.(*state).calls
+	if !c.enter("g", 2) || !c.enter("g", 2) || c.enter("g", 2) || !c.enter("h", 2) {
+		t.Error("the limit does not hold")
+	}
+	c.leave("g")
+	if !c.enter("g", 2) {
+		t.Error("a place that was left is not free")
+	}
+	c.leave("g")
+	c.leave("g")
+	c.leave("h")
+	if len(c.open) != 0 {
+		t.Errorf("left behind: %v", c.open)
+	}
+}

@@ -185,6 +185,11 @@ func (a *App) Start() error {
 	if _, err := a.server(); err != nil {
 		return err
 	}
+	applying, cancelApply := context.WithTimeout(a.ctx, openTimeout)
+	defer cancelApply()
+	if err := a.keys.Apply(applying, time.Now()); err != nil {
+		return fmt.Errorf("updating the key ring: %w", err)
+	}
 	if a.login.Unattended() {
 		a.logger.Warn("LOGIN AUTO APPROVES EVERYONE WITHOUT ASKING: use it for development only",
 			zap.String("issuer", a.Issuer), zap.Bool("insecure_auto_approve", a.InsecureAutoApprove))

@@ -13,8 +13,11 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
-// maxLogText bounds hostile text in a log line, in bytes.
-const maxLogText = 64
+// Bounds of texts in a log line, in bytes.
+const (
+	maxLogText  = 64  // hostile text
+	maxLogCause = 512 // our own text, which may quote hostile text
+)
 
 // observer turns the core's events into log lines, metrics and Caddy events.
 // It is the only place that does.
@@ -91,16 +94,18 @@ func fields(e oauth.Event) []zap.Field {
 		out = append(out, zap.Int("status", e.Status))
 	}
 	if e.Err != nil {
-		out = append(out, zap.String("cause", e.Err.Error()))
+		out = append(out, zap.String("cause", cut(e.Err.Error(), maxLogCause)))
 	}
 	return out
 }
 
 // short cuts text. The beginning of a sealed client_id holds its nonce, which
 // is enough to tell clients apart.
-func short(s string) string {
-	if len(s) > maxLogText {
-		return s[:maxLogText] + "…"
+func short(s string) string { return cut(s, maxLogText) }
+
+func cut(s string, limit int) string {
+	if len(s) > limit {
+		return s[:limit] + "…"
 	}
 	return s
 }

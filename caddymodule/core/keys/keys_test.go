@@ -27,6 +27,9 @@ var (
 func open(t testing.TB, s store.Store, o Options) *Manager {
 	t.Helper()
 	m, err := Open(t.Context(), start, s, o)
+	if err == nil {
+		err = m.Apply(t.Context(), start)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -158,6 +161,20 @@ func TestOpenRefuses(t *testing.T) {
 		if _, err := Open(t.Context(), start, s, Options{}); err == nil {
 			t.Errorf("stored ring %q is accepted", junk)
 		}
+	}
+}
+
+// TestOpenChangesNothing: a configuration that is tried and rejected must not
+// lock out the one that goes on running.
+func TestOpenChangesNothing(t *testing.T) {
+	s := store.NewMemory()
+	open(t, s, Options{})
+	_, before, _ := s.KeyRing(t.Context())
+	if _, err := Open(t.Context(), start, s, Options{Secret: secret, Algorithm: "EdDSA"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, after, _ := s.KeyRing(t.Context()); after != before {
+		t.Error("opening changed the stored ring")
 	}
 }
 

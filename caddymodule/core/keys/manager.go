@@ -46,9 +46,8 @@ type Manager struct {
 }
 
 // Open loads the ring, or makes it where there is none yet. It returns
-// ErrSecret if the ring does not open with the secret, and changes nothing
-// then. A ring that was stored unwrapped is wrapped as soon as there is a
-// secret. A configured algorithm that the ring has no key for gets one.
+// ErrSecret if the ring does not open with the secret. It changes nothing about
+// a ring that is there: Apply does, once the configuration is in force.
 func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Manager, error) {
 	if opts.Algorithm == "" {
 		opts.Algorithm = Algorithms[0]
@@ -73,10 +72,19 @@ func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Man
 			*d = fresh
 			return true, err
 		}
-		if err := d.check(); err != nil {
-			return false, err
-		}
-		rewrap := is == plain && len(opts.Secret) > 0
+		return false, d.check()
+	})
+}
+
+// Apply brings the stored ring in line with the options: one that was stored
+// unwrapped is wrapped as soon as there is a secret, and a configured algorithm
+// that the newest key does not have gets a key, which signs at once.
+func (m *Manager) Apply(ctx context.Context, now time.Time) error {
+	if m.opts.Derive {
+		return nil
+	}
+	return m.update(ctx, now, func(d *ringData, is kind) (bool, error) {
+		rewrap := is == plain && len(m.opts.Secret) > 0
 		switched, err := m.switchAlgorithm(d, now)
 		return rewrap || switched, err
 	})

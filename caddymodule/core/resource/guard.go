@@ -130,6 +130,15 @@ type Denial struct {
 // Check decides about a request. The order matters: who has no token learns
 // nothing but that one is needed.
 func (g *Guard) Check(r *http.Request) Decision {
+	d := g.decide(r)
+	if d.Deny == nil && (r.Method == http.MethodConnect || r.Method == http.MethodTrace) {
+		// A tunnel would outlive its token, a trace shows what we add.
+		return deny(http.StatusMethodNotAllowed, oauth.CodeInvalidRequest, "this method is not for MCP servers", errors.New("method refused"))
+	}
+	return d
+}
+
+func (g *Guard) decide(r *http.Request) Decision {
 	if !g.covers(r.URL) {
 		return Decision{Open: true}
 	}

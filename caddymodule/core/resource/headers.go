@@ -26,20 +26,23 @@ var DefaultIdentityHeaders = IdentityHeaders{
 var (
 	reservedNames = []string{
 		"remote-user", "remote-email", "remote-name", "remote-groups", "x-remote-user",
-		"x-forwarded-user", "x-forwarded-email", "x-forwarded-groups",
-		"x-forwarded-preferred-username", "x-forwarded-access-token",
+		"forwarded", "x-real-ip", "x-original-url", "x-rewrite-url",
 	}
-	reservedPrefixes = []string{"x-mcp-", "x-auth-"}
+	reservedPrefixes = []string{"x-mcp-", "x-auth-", "x-forwarded-"}
+	// proxied are the headers that Caddy's proxy sets itself, by its own rules
+	// about trusted proxies.
+	proxied = []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"}
 	// credentials are what a client may present to the gateway and nobody else.
 	credentials = []string{"authorization", "proxy-authorization", "dpop"}
 	// connectionOptions are the Connection tokens that keep their meaning. A
 	// client could name one of our headers there to have the proxy drop it.
-	connectionOptions = []string{"close", "keep-alive", "upgrade", "te"}
+	connectionOptions = []string{"close", "keep-alive", "te"}
 )
 
 // Sanitize removes from a request what its sender has no business to send on:
 // credentials, every spelling of the identity headers, Connection options that
-// would remove headers, trailers, and an access_token in the query. It edits r
+// would remove headers, trailers, protocol upgrades, and an access_token in the
+// query. It edits r
 // in place; give it a copy whose Header, URL and Trailer are its own.
 func (n IdentityHeaders) Sanitize(r *http.Request) {
 	for name := range r.Header {
@@ -53,6 +56,7 @@ func (n IdentityHeaders) Sanitize(r *http.Request) {
 			r.Header.Set("Connection", strings.Join(kept, ", "))
 		}
 	}
+	r.Header.Del("Upgrade") // a tunnel would outlive its token
 	r.Header.Del("Trailer")
 	r.Trailer = nil
 	r.URL.RawQuery = withoutAccessToken(r.URL.RawQuery)
@@ -61,6 +65,9 @@ func (n IdentityHeaders) Sanitize(r *http.Request) {
 // reserved reports whether a header name is one that only the gateway may set,
 // in any case and with underscores for hyphens (CGI and WSGI fold them).
 func (n IdentityHeaders) reserved(name string) bool {
+	if slices.Contains(proxied, name) {
+		return false
+	}
 	folded := fold(name)
 	for _, own := range n.all() {
 		if own != "" && folded == fold(own) {

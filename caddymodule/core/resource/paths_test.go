@@ -82,12 +82,13 @@ func TestSanitize(t *testing.T) {
 		"Authorization": {"Bearer T"}, "authorization": {"Bearer T"}, "Proxy-Authorization": {"Basic T"}, "Dpop": {"T"},
 		"X-Who": {"root", "root"}, "X_who": {"root"}, "x-WHO": {"root"}, "X-Mcp-User": {"root"}, "X_Mcp_Email": {"root"}, "X-Mcp-Anything": {"root"},
 		"Remote-User": {"root"}, "Remote_user": {"root"}, "X-Auth-Request-User": {"root"}, "X-Forwarded-User": {"root"},
-		"Connection": {"keep-alive, X-Who", "x-mcp-scope"}, "Trailer": {"X-Who"},
+		"Forwarded": {"for=1"}, "X_Forwarded_For": {"1"}, "X-Forwarded-Prefix": {"/"}, "X-Real-Ip": {"1"}, "X-Forwarded-For": {"192.0.2.1"}, "Upgrade": {"websocket"},
+		"Connection": {"keep-alive, X-Who, Upgrade", "x-mcp-scope"}, "Trailer": {"X-Who"},
 		"Mcp-Session-Id": {"s"}, "Mcp-Param-Foo": {"bar"}, "X-Custom": {"c"}, "Cookie": {"a=b"},
 	}
 	r.Trailer = http.Header{"X-Who": nil}
 	names.Sanitize(r)
-	want := []string{"Connection", "Cookie", "Mcp-Param-Foo", "Mcp-Session-Id", "X-Custom"}
+	want := []string{"Connection", "Cookie", "Mcp-Param-Foo", "Mcp-Session-Id", "X-Custom", "X-Forwarded-For"}
 	var got []string
 	for name := range r.Header {
 		got = append(got, name)

@@ -77,9 +77,10 @@ func testAuthorizeMethods(t *testing.T) {
 	if head.Body != "" {
 		t.Errorf("HEAD has a body")
 	}
-	long := authorizeWith(t, c, "&foo="+strings.Repeat("x", 100_000))
-	if long.Status != http.StatusRequestURITooLong && long.Status != http.StatusBadRequest {
-		t.Errorf("a long URL: %d", long.Status)
+	wantPage(t, authorizeWith(t, c, "&foo="+strings.Repeat("x", 17<<10)), http.StatusRequestURITooLong)
+	// Caddy itself ends what is longer still.
+	if r := authorizeWith(t, c, "&foo="+strings.Repeat("x", 100_000)); r.Status < 400 || r.Status >= 500 {
+		t.Errorf("a very long URL: %d", r.Status)
 	}
 	wantPage(t, authorizeWith(t, c, "&%zz"), http.StatusBadRequest)
 }

@@ -72,6 +72,9 @@ func checkGateway(t *testing.T, dir string, services map[string]service) {
 	}
 	for _, p := range gateway.Ports {
 		published = append(published, ":"+p.Target)
+		if config.Apps.MCPAuth.InsecureAutoApprove && p.HostIP != "127.0.0.1" {
+			t.Errorf("port %s is published on %q: with insecure_auto_approve it lets everyone in", p.Published, p.HostIP)
+		}
 		if issuer := config.Apps.MCPAuth.Issuer; !strings.HasSuffix(issuer, ":"+p.Published) {
 			t.Errorf("port %s is published, the issuer is %s", p.Published, issuer)
 		}
@@ -102,7 +105,8 @@ type caddyConfig struct {
 			} `json:"servers"`
 		} `json:"http"`
 		MCPAuth struct {
-			Issuer string `json:"issuer"`
+			Issuer              string `json:"issuer"`
+			InsecureAutoApprove bool   `json:"insecure_auto_approve"`
 		} `json:"mcp_auth"`
 	} `json:"apps"`
 }
@@ -141,6 +145,7 @@ type service struct {
 	Environment map[string]string
 	Expose      []string
 	Ports       []struct {
+		HostIP    string `yaml:"host_ip"`
 		Published string
 		Target    string
 	}

@@ -1,8 +1,3 @@
-// Command caddy is Caddy with the standard modules, this project's modules and
-// the mcp-demo command. It is built without xcaddy:
-//
-//	go run ./caddymodule/cmd/caddy mcp-demo
-//	go build -o caddy ./caddymodule/cmd/caddy
 package main
 
 import (

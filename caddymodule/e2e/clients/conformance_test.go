@@ -3,7 +3,6 @@ package clients_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -73,38 +72,39 @@ func readVerdicts(t *testing.T, dir string, r ran) verdicts {
 
 // TestConformanceAuthorization: the suite's two scenarios for authorization
 // servers, with a public client of the configuration. The code grant asks for
-// neither scope nor resource, so it is run once more with a resource.
+// neither scope nor resource, so it is run once more with a resource. Each run
+// listens on a port of its own, which the registered redirect URI leaves open
+// (RFC 8252 §7.3).
 func TestConformanceAuthorization(t *testing.T) {
 	t.Parallel()
 	nodeBinary(t)
-	port := gatewaytest.FreePort(t)
 	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: configured(t,
-		"client conformance {",
-		fmt.Sprintf("\tredirect_uri http://127.0.0.1:%d/callback", port),
-		"}",
-	)})
-	args := []string{"authorization", "--url", g.URL, "--client-id", "conformance", "--port", strconv.Itoa(port)}
+		"client conformance {", "\tredirect_uri http://127.0.0.1/callback", "}")})
 	for name, more := range map[string][]string{"bare": nil, "with resource": {"--resource", g.URL + "/mcp"}} {
 		t.Run(name, func(t *testing.T) {
-			all, r := conform(t, g.URL, append(slices.Clone(args), more...)...)
+			t.Parallel()
+			v, r := conform(t, g.URL, append([]string{
+				"authorization", "--url", g.URL, "--client-id", "conformance",
+				"--port", strconv.Itoa(gatewaytest.FreePort(t)),
+			}, more...)...)
 			if r.code != 0 || !r.opened {
 				t.Errorf("the suite ended with %d, signed in: %t\n%s%s", r.code, r.opened, r.stdout, r.stderr)
 			}
 			for _, scenario := range []string{"authorization-server-metadata-endpoint", "authorization-code-grant"} {
-				if len(all[scenario]) == 0 {
+				if len(v[scenario]) == 0 {
 					t.Errorf("scenario %s did not run", scenario)
 				}
 			}
-			all.strict(t)
+			v.strict(t)
 		})
 	}
 }
 
 // strict fails the test for every check that did not succeed, but for the
 // warnings that are tolerated.
-func (all verdicts) strict(t *testing.T) {
+func (v verdicts) strict(t *testing.T) {
 	t.Helper()
-	for scenario, checks := range all {
+	for scenario, checks := range v {
 		for _, c := range checks {
 			name := scenario + "/" + c.ID
 			switch {

@@ -25,35 +25,35 @@ type exchange struct {
 type exchanges []exchange
 
 // to returns the requests to a path, or below it where it ends with a slash.
-func (all exchanges) to(path string) exchanges {
-	return slices.DeleteFunc(slices.Clone(all), func(e exchange) bool {
+func (es exchanges) to(path string) exchanges {
+	return slices.DeleteFunc(slices.Clone(es), func(e exchange) bool {
 		return e.Path != path && (!strings.HasSuffix(path, "/") || !strings.HasPrefix(e.Path, path))
 	})
 }
 
 // grants returns the token requests of a grant type.
-func (all exchanges) grants(grantType string) exchanges {
-	return slices.DeleteFunc(all.to("/oauth/token"), func(e exchange) bool { return e.Form["grant_type"] != grantType })
+func (es exchanges) grants(grantType string) exchanges {
+	return slices.DeleteFunc(es.to("/oauth/token"), func(e exchange) bool { return e.Form["grant_type"] != grantType })
 }
 
 // answered returns the requests that were answered with a status.
-func (all exchanges) answered(status int) exchanges {
-	return slices.DeleteFunc(slices.Clone(all), func(e exchange) bool { return e.Status != status })
+func (es exchanges) answered(status int) exchanges {
+	return slices.DeleteFunc(slices.Clone(es), func(e exchange) bool { return e.Status != status })
 }
 
 // expect fails the test unless so many registrations, visits to the
 // authorization endpoint, redeemed codes and refreshes happened.
-func (all exchanges) expect(t *testing.T, want steps) {
+func (es exchanges) expect(t *testing.T, want steps) {
 	t.Helper()
 	got := steps{
-		registrations:  len(all.to("/oauth/register").answered(201)),
-		authorizations: len(all.to("/oauth/authorize").answered(302)),
-		codes:          len(all.grants("authorization_code").answered(200)),
-		refreshes:      len(all.grants("refresh_token").answered(200)),
+		registrations:  len(es.to("/oauth/register").answered(201)),
+		authorizations: len(es.to("/oauth/authorize").answered(302)),
+		codes:          len(es.grants("authorization_code").answered(200)),
+		refreshes:      len(es.grants("refresh_token").answered(200)),
 	}
 	if got != want {
 		t.Errorf("the client made %+v, want %+v", got, want)
-		all.log(t)
+		es.log(t)
 	}
 }
 
@@ -61,9 +61,9 @@ func (all exchanges) expect(t *testing.T, want steps) {
 type steps struct{ registrations, authorizations, codes, refreshes int }
 
 // log prints the exchanges without their secrets.
-func (all exchanges) log(t *testing.T) {
+func (es exchanges) log(t *testing.T) {
 	t.Helper()
-	for _, e := range all {
+	for _, e := range es {
 		t.Logf("%s %s %s bearer=%t → %d %s %v", e.Method, e.Path, e.Form["grant_type"], e.Bearer, e.Status, e.Challenge, e.Reply["error"])
 	}
 }
@@ -140,7 +140,7 @@ func checkCodeGrant(t *testing.T, base, endpoint string, authorize, token exchan
 	if q["response_type"] != "code" || q["code_challenge_method"] != "S256" || q["state"] == "" || q["resource"] != endpoint {
 		t.Errorf("authorization request: %v", q)
 	}
-	if asked := strings.ReplaceAll(q["scope"], " offline_access", ""); !sameScopes(asked) {
+	if !sameScopes(strings.Replace(q["scope"], "offline_access", "", 1)) {
 		t.Errorf("scope asked for: %q, want that of the challenge: %q", q["scope"], scopes)
 	}
 	form := token.Form

@@ -24,6 +24,7 @@ func TestGoSDK(t *testing.T) {
 		{"SSE", "/sse", "2024-11-05", "2024-11-05"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			c := newGoClient(t, g.URL+tt.path)
 			s := c.connect(t, tt.revision)
 			if got := s.InitializeResult().ProtocolVersion; got != tt.negotiated {
@@ -49,6 +50,7 @@ func TestGoSDKRefresh(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: configured(t, "access_token_lifetime 1s")})
 	for _, path := range []string{"/mcp", "/sse"} {
 		t.Run(path, func(t *testing.T) {
+			t.Parallel()
 			c := newGoClient(t, g.URL+path)
 			s := c.connect(t, "")
 			before := c.rec.take()
@@ -65,6 +67,7 @@ func TestGoSDKRefresh(t *testing.T) {
 		})
 	}
 	t.Run("many at once", func(t *testing.T) {
+		t.Parallel()
 		c := newGoClient(t, g.URL+"/mcp")
 		s := c.connect(t, "")
 		var wg sync.WaitGroup
@@ -107,6 +110,7 @@ func TestGoSDKRevoked(t *testing.T) {
 	t.Parallel()
 	for _, lifetime := range []string{"1h", "1s"} {
 		t.Run(lifetime, func(t *testing.T) {
+			t.Parallel()
 			g := gatewaytest.Start(t, gatewaytest.Options{
 				Caddyfile: configured(t, "access_token_lifetime "+lifetime, "refresh_grace off"),
 			})
@@ -124,7 +128,7 @@ func TestGoSDKRevoked(t *testing.T) {
 			all.expect(t, want)
 			refused := all.answered(http.StatusUnauthorized)
 			if len(refused) != 1 {
-				t.Errorf("refused: %+v", refused)
+				t.Fatalf("refused: %+v", refused)
 			}
 			if lifetime == "1h" && !strings.Contains(refused[0].Challenge, `error="invalid_token"`) {
 				t.Errorf("challenge: %s", refused[0].Challenge)
@@ -170,6 +174,7 @@ func TestGoSDKForgotten(t *testing.T) {
 		}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
 			_, upstream := gatewaytest.Mock(t)
 			o := gatewaytest.Options{Port: gatewaytest.FreePort(t), Upstream: upstream}
 			g := gatewaytest.Start(t, o)

@@ -50,6 +50,7 @@ func TestInspectorToken(t *testing.T) {
 	token := gatewaytest.Send(t, http.MethodGet, g.URL+"/dev/token?sub=carol", "").Text(t, "access_token")
 	for _, path := range []string{"/mcp", "/sse"} {
 		t.Run(path, func(t *testing.T) {
+			t.Parallel()
 			r := inspect(t, g, t.TempDir(), g.URL+path, "--stored-auth-only", "--format", "json", "--method", "tools/list",
 				"--header", "Authorization: Bearer "+token)
 			tools, _ := inspected(t, r)["tools"].([]any)

@@ -26,6 +26,7 @@ func TestTypeScriptSDK(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: configured(t, "refresh_grace off")})
 	for _, kind := range tsKinds {
 		t.Run(kind.name, func(t *testing.T) {
+			t.Parallel()
 			c := startTS(t, kind.generation, kind.transport, g.URL+kind.path)
 			connected := c.must(t, command{Do: "connect"})
 			checkFirstContact(t, g.URL, g.URL+kind.path, connected.Exchanges)
@@ -105,6 +106,7 @@ func TestTypeScriptSDKForgotten(t *testing.T) {
 	nodeBinary(t)
 	for _, generation := range []string{"v1", "v2", "v2-modern"} {
 		t.Run(generation, func(t *testing.T) {
+			t.Parallel()
 			g := gatewaytest.Start(t, gatewaytest.Options{})
 			c := startTS(t, generation, "http", g.URL+"/mcp")
 			c.must(t, command{Do: "connect"})

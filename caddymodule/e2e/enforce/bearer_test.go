@@ -102,10 +102,17 @@ func elsewhere(t *testing.T, u *upstream, base, token string) {
 	form := url.Values{"access_token": {token}}
 	withoutError(t, base, gatewaytest.PostForm(t, base+"/mcp", form))
 	for _, h := range [][2]string{
-		{"Cookie", "access_token=" + token}, {"Cookie", "Authorization=Bearer " + token},
-		{"Sec-WebSocket-Protocol", "bearer, " + token}, {"Proxy-Authorization", "Bearer " + token},
-		{"X-Authorization", "Bearer " + token}, {"X-Forwarded-Access-Token", token}, {"X-Access-Token", token},
-		{"DPoP", token}, {"Mcp-Session-Id", token}, {"X-Mcp-User", "alice"}, {"Authorization_", "Bearer " + token},
+		{"Cookie", "access_token=" + token},
+		{"Cookie", "Authorization=Bearer " + token},
+		{"Sec-WebSocket-Protocol", "bearer, " + token},
+		{"Proxy-Authorization", "Bearer " + token},
+		{"X-Authorization", "Bearer " + token},
+		{"X-Forwarded-Access-Token", token},
+		{"X-Access-Token", token},
+		{"DPoP", token},
+		{"Mcp-Session-Id", token},
+		{"X-Mcp-User", "alice"},
+		{"Authorization_", "Bearer " + token},
 	} {
 		withoutError(t, base, call(t, base+"/mcp", h[0], h[1]))
 	}

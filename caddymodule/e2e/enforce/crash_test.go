@@ -85,6 +85,7 @@ func (w *worker) register() (*gatewaytest.Client, bool) {
 	return &gatewaytest.Client{Base: w.base, ID: id, RedirectURI: "http://127.0.0.1/cb", Verifier: strings.Repeat("verifier-0123456789.", 3)}, true
 }
 
+// authorize returns a code.
 func (w *worker) authorize(c *gatewaytest.Client) (string, bool) {
 	resp, err := w.http.Get(c.AuthorizeURL())
 	if _, ok := w.read(resp, err, http.StatusFound); !ok {
@@ -97,6 +98,7 @@ func (w *worker) authorize(c *gatewaytest.Client) (string, bool) {
 	return u.Query().Get("code"), true
 }
 
+// refresh moves a session on.
 func (w *worker) refresh(s *session) bool {
 	m, ok := w.form(url.Values{"grant_type": {"refresh_token"}, "refresh_token": {s.refresh}, "client_id": {s.client.ID}}, http.StatusOK)
 	if ok {

@@ -42,6 +42,7 @@ var smuggled = map[string]string{
 	"proxy headers":          "X-Forwarded-For: root\nX-Forwarded-Host: root\nX-Forwarded-Proto: root\n",
 	"proxy headers, folded":  "X_Forwarded_For: root\nX_Forwarded_Host: root\nX_Forwarded_Proto: root\n",
 	"further proxy headers":  "X-Forwarded-Port: root\nX-Forwarded-Prefix: /root\nX-Forwarded-Server: root\nX-Forwarded-Uri: /root\n",
+	"where it came from":     "X-Original-URL: /root\nX-Rewrite-URL: /root\nX-Real-IP: root\nX_Original_URL: /root\n",
 	"Forwarded":              "Forwarded: for=root;host=root;proto=https\n",
 	"Forwarded, folded":      "X_Forwarded_Server: root\nX-Forwarded-Ssl: root\nX_Forwarded_Prefix: root\n",
 	"trailers not announced": "Transfer-Encoding: chunked\n\n2\n{}\n0\nX-Mcp-User: root\nX_Mcp_Scope: root\nAuthorization: Bearer root\n",

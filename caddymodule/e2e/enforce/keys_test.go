@@ -108,12 +108,9 @@ func TestSecret(t *testing.T) {
 	kid, _ := part(t, access, 0)["kid"].(string)
 	g.Stop()
 	t.Run("the ring is wrapped", func(t *testing.T) {
-		file, err := os.ReadFile(p.file())
-		if err != nil {
-			t.Fatal(err)
-		}
+		file := readFile(t, p.file())
 		for _, bad := range []string{`"d":`, `"kty"`, kid, "first secret"} {
-			if bytes.Contains(file, []byte(bad)) {
+			if strings.Contains(file, bad) {
 				t.Errorf("the file shows %s", bad)
 			}
 		}
@@ -140,14 +137,11 @@ func TestSecretLater(t *testing.T) {
 	g.Stop()
 	g = p.start(t, goodSecret)
 	wantStatus(t, call(t, g.URL+"/mcp", bearer(access)...), http.StatusOK)
+	eventually(t, 5*time.Second, "the ring is wrapped", func() bool { return strings.Contains(readFile(t, p.file()), `"wrapped":"`) })
 	g.Stop()
 	t.Run("a ring that got a secret later is wrapped", func(t *testing.T) { p.refuses(t, "", "no secret is configured") })
 	t.Run("the clear ring is gone from the file", func(t *testing.T) {
-		file, err := os.ReadFile(p.file())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if bytes.Contains(file, []byte(`"d":"`)) {
+		if strings.Contains(readFile(t, p.file()), `"d":"`) {
 			t.Error("the file still shows a private key")
 		}
 	})
@@ -159,10 +153,7 @@ func TestDamagedStore(t *testing.T) {
 	c := gatewaytest.Register(t, g.URL)
 	access, refresh := c.Tokens(t)
 	g.Stop()
-	good, err := os.ReadFile(p.file())
-	if err != nil {
-		t.Fatal(err)
-	}
+	good := []byte(readFile(t, p.file()))
 	half := bytes.Clone(good)
 	copy(half[len(half)/2:], bytes.Repeat([]byte{0xff}, 4096))
 	for name, bad := range map[string][]byte{
@@ -200,6 +191,7 @@ func TestAlgorithms(t *testing.T) {
 				c = gatewaytest.Register(t, g.URL)
 				_, refresh = c.Tokens(t)
 			}
+			eventually(t, 5*time.Second, "it signs", func() bool { return part(t, devToken(t, g.URL), 0)["alg"] == alg })
 			r := c.Refresh(t, refresh)
 			wantStatus(t, r, http.StatusOK)
 			refresh = r.Text(t, "refresh_token")
@@ -216,24 +208,32 @@ func TestAlgorithms(t *testing.T) {
 			for _, older := range tokens {
 				wantStatus(t, call(t, g.URL+"/mcp", bearer(older)...), http.StatusOK)
 			}
-			published := 0
-			for _, k := range jwks(t, g.URL) {
-				published++
-				for _, private := range []string{"d", "k", "p", "q", "dp", "dq", "qi"} {
-					if k[private] != nil {
-						t.Errorf("published key %v has %s", k["kid"], private)
-					}
-				}
-				if k["kty"] == "oct" || k["kid"] == nil || k["alg"] == "HS256" || k["use"] != "sig" || !slices.Contains(kids, k["kid"].(string)) {
-					t.Errorf("published: %v", k)
-				}
-			}
+			published := publicKeys(t, g.URL, kids)
 			if want := []int{1, 2, 3, 3, 4}[i]; published != want {
 				t.Errorf("%d keys are published, want %d", published, want)
 			}
 		})
 		g.Stop()
 	}
+}
+
+// publicKeys checks that nothing but public keys of these ids is published,
+// and counts them.
+func publicKeys(t *testing.T, base string, kids []string) int {
+	t.Helper()
+	keys := jwks(t, base)
+	for _, k := range keys {
+		for _, private := range []string{"d", "k", "p", "q", "dp", "dq", "qi"} {
+			if k[private] != nil {
+				t.Errorf("published key %v has %s", k["kid"], private)
+			}
+		}
+		kid, _ := k["kid"].(string)
+		if k["kty"] == "oct" || k["alg"] == "HS256" || k["use"] != "sig" || !slices.Contains(kids, kid) {
+			t.Errorf("published: %v", k)
+		}
+	}
+	return len(keys)
 }
 
 func TestHS256Alone(t *testing.T) {
@@ -286,15 +286,23 @@ func TestRotation(t *testing.T) {
 	newAccess, newRefresh := newClient.Tokens(t)
 	g.Stop()
 	g = p.start(t, "")
-	admin = "http://" + g.Admin + "/mcp_auth/keys"
 	t.Run("a restart keeps the rotated ring", func(t *testing.T) {
 		for _, token := range []string{access, newAccess} {
 			wantStatus(t, call(t, g.URL+"/mcp", bearer(token)...), http.StatusOK)
 		}
 		wantStatus(t, c.Refresh(t, refresh), http.StatusOK)
 	})
+	retire(t, g, c, access, refresh)
+	t.Run("retirement spares what the newest keys made", func(t *testing.T) {
+		wantStatus(t, call(t, g.URL+"/mcp", bearer(newAccess)...), http.StatusOK)
+		wantStatus(t, newClient.Refresh(t, newRefresh), http.StatusOK)
+	})
+}
+
+// retire drops the older keys, under which c was registered.
+func retire(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client, access, refresh string) {
 	t.Run("retirement ends what the older keys made", func(t *testing.T) {
-		wantStatus(t, gatewaytest.Send(t, http.MethodPost, admin+"/retire", ""), http.StatusOK)
+		wantStatus(t, gatewaytest.Send(t, http.MethodPost, "http://"+g.Admin+"/mcp_auth/keys/retire", ""), http.StatusOK)
 		wantInvalid(t, call(t, g.URL+"/mcp", bearer(access)...))
 		if r, q := c.Authorize(t); r.Status < 400 || q != nil {
 			t.Errorf("the old client may still authorize: %d", r.Status)
@@ -306,10 +314,6 @@ func TestRotation(t *testing.T) {
 		if n := len(jwks(t, g.URL)); n != 1 {
 			t.Errorf("%d keys published", n)
 		}
-	})
-	t.Run("retirement spares what the newest keys made", func(t *testing.T) {
-		wantStatus(t, call(t, g.URL+"/mcp", bearer(newAccess)...), http.StatusOK)
-		wantStatus(t, newClient.Refresh(t, newRefresh), http.StatusOK)
 	})
 }
 

@@ -50,27 +50,7 @@ func TestOrigin(t *testing.T) {
 	const inspector = "http://localhost:6274"
 	g := start(t, u, "", "trusted_origins "+inspector+"\npublic /health")
 	token := devToken(t, g.URL)
-	t.Run("K21 O51 foreign origins are refused", func(t *testing.T) {
-		for _, origin := range []string{
-			"https://evil.example", "null", "http://localhost:6275", "https://localhost:6274", "http://localhost",
-			"http://localhost:6274.evil.example", "HTTP://LOCALHOST:6274", "http://localhost:6274/", "file://", " ",
-			"http://localhost:6274, http://evil.example",
-		} {
-			for _, header := range [][]string{nil, bearer(token)} {
-				r := call(t, g.URL+"/mcp", append(header, "Origin", origin)...)
-				if strings.TrimSpace(origin) == "" {
-					continue // an empty Origin is none
-				}
-				wantStatus(t, r, http.StatusForbidden)
-				corsOf(t, r, "")
-				if c := r.Header.Get("WWW-Authenticate"); strings.Contains(c, "insufficient_scope") {
-					t.Errorf("%q would start a step-up: %s", origin, c)
-				}
-			}
-		}
-		r := call(t, g.URL+"/mcp", append(bearer(token), "Origin", inspector, "Origin", "https://evil.example")...)
-		wantStatus(t, r, http.StatusForbidden)
-	})
+	t.Run("K21 O51 foreign origins are refused", func(t *testing.T) { foreignOrigins(t, g.URL, inspector, token) })
 	u.take()
 	t.Run("K21 no origin, the own and the trusted one pass", func(t *testing.T) {
 		r := call(t, g.URL+"/mcp", bearer(token)...)
@@ -107,6 +87,29 @@ func TestOrigin(t *testing.T) {
 		wantStatus(t, r, http.StatusForbidden)
 		u.none(t)
 	})
+}
+
+func foreignOrigins(t *testing.T, base, inspector, token string) {
+	t.Helper()
+	for _, origin := range []string{
+		"https://evil.example", "null", "http://localhost:6275", "https://localhost:6274", "http://localhost",
+		"http://localhost:6274.evil.example", "HTTP://LOCALHOST:6274", "http://localhost:6274/", "file://", " ",
+		"http://localhost:6274, http://evil.example",
+	} {
+		for _, header := range [][]string{nil, bearer(token)} {
+			r := call(t, base+"/mcp", append(header, "Origin", origin)...)
+			if strings.TrimSpace(origin) == "" {
+				continue // an empty Origin is none
+			}
+			wantStatus(t, r, http.StatusForbidden)
+			corsOf(t, r, "")
+			if c := r.Header.Get("WWW-Authenticate"); strings.Contains(c, "insufficient_scope") {
+				t.Errorf("%q would start a step-up: %s", origin, c)
+			}
+		}
+	}
+	r := call(t, base+"/mcp", append(bearer(token), "Origin", inspector, "Origin", "https://evil.example")...)
+	wantStatus(t, r, http.StatusForbidden)
 }
 
 func preflights(t *testing.T, base, inspector string) {

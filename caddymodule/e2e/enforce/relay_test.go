@@ -62,6 +62,12 @@ func TestRelay(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestRelayAnswers(t *testing.T) {
+	u := newUpstream(t, scripted)
+	g := start(t, u, "", "")
+	auth := bearer(devToken(t, g.URL))
 	for _, status := range []int{200, 202, 204, 400, 403, 404, 405, 406, 409, 415, 429, 500, 503} {
 		t.Run(fmt.Sprint("L6 status ", status), func(t *testing.T) {
 			r := call(t, fmt.Sprintf("%s/mcp?status=%d&body=%%00b%%ff&h=Mcp-Session-Id:S-1&h=Allow:POST&h=Content-Type:application/json", g.URL, status), auth...)
@@ -134,6 +140,12 @@ func TestForeignAnswers(t *testing.T) {
 			t.Errorf("body %s", r.Body)
 		}
 	})
+}
+
+func TestForeignCookies(t *testing.T) {
+	u := newUpstream(t, scripted)
+	g := start(t, u, "", "trusted_origins http://localhost:6274")
+	auth := bearer(devToken(t, g.URL))
 	t.Run("L14 cookies and CORS", func(t *testing.T) {
 		const bad = "&h=Set-Cookie:evil=1&h=Set-Cookie:b=2&h=Access-Control-Allow-Origin:*&h=Access-Control-Allow-Credentials:true" +
 			"&h=Access-Control-Expose-Headers:X&h=Access-Control-Allow-Private-Network:true"

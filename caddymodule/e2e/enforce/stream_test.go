@@ -205,6 +205,11 @@ func TestStreamRevoked(t *testing.T) {
 			wantStatus(t, c.Refresh(t, next.Text(t, "refresh_token")), http.StatusBadRequest)
 		})
 	}
+}
+
+func TestStreamReplay(t *testing.T) {
+	f := newFeed(t)
+	g := start(t, f.upstream, "refresh_grace off", "")
 	t.Run("K24 reuse of a code", func(t *testing.T) {
 		c := gatewaytest.Register(t, g.URL)
 		code := c.Code(t)

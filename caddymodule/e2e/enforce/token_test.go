@@ -157,6 +157,12 @@ func TestForgedClaims(t *testing.T) {
 			u.none(t)
 		})
 	}
+}
+
+func TestForgedKeys(t *testing.T) {
+	u := newUpstream(t, nil)
+	f := newForge(t, u)
+	mcp := f.g.URL + "/mcp"
 	t.Run("K17 keys that a token brings are not used", func(t *testing.T) {
 		own := []byte(strings.Repeat("k", 32))
 		header := with(f.header, object{"jwk": object{"kty": "oct", "k": b64(own)}, "jku": f.g.URL + "/jwks", "x5u": f.g.URL + "/c"})

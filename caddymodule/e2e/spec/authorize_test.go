@@ -106,8 +106,13 @@ func testAuthorizeWithoutCORS(t *testing.T) {
 func testErrorPages(t *testing.T) {
 	c := gatewaytest.Register(t, development().URL)
 	for _, params := range [][]string{
-		{"client_id", "-"}, {"client_id", ""}, {"client_id", "nobody"}, {"client_id", "https://client.example/id.json"},
-		{"redirect_uri", "https://evil.example/cb"}, {"redirect_uri", "not a uri"}, {"redirect_uri", "javascript:alert(1)"},
+		{"client_id", "-"},
+		{"client_id", ""},
+		{"client_id", "nobody"},
+		{"client_id", "https://client.example/id.json"},
+		{"redirect_uri", "https://evil.example/cb"},
+		{"redirect_uri", "not a uri"},
+		{"redirect_uri", "javascript:alert(1)"},
 	} {
 		for _, accept := range []string{"text/html", "application/json", "*/*"} {
 			r := get(t, c.AuthorizeURL(params...), "Accept", accept)
@@ -129,8 +134,13 @@ func testNoOpenRedirect(t *testing.T) {
 	base := development().URL
 	evil := gatewaytest.RegisterAs(t, base, `{"client_name":"Claude","redirect_uris":["https://evil.example/cb"]}`)
 	for _, params := range [][]string{
-		{"scope", "bogus"}, {"response_type", "token"}, {"code_challenge", "-"}, {"resource", "https://other.example"},
-		{"prompt", "none login"}, {"request", "e30.e30."}, {"response_mode", "fragment"},
+		{"scope", "bogus"},
+		{"response_type", "token"},
+		{"code_challenge", "-"},
+		{"resource", "https://other.example"},
+		{"prompt", "none login"},
+		{"request", "e30.e30."},
+		{"response_mode", "fragment"},
 	} {
 		r, _ := evil.Authorize(t, params...)
 		wantPage(t, r, http.StatusBadRequest)
@@ -225,6 +235,7 @@ func testChallengeMethods(t *testing.T) {
 	good := gatewaytest.Challenge(c.Verifier)
 	for _, challenge := range []string{
 		good[:42], good + "A", good + "=", strings.Repeat("A", 42) + "+", strings.Repeat("A", 42) + "B", strings.Repeat("A", 42) + " ",
+		strings.Repeat("A", 42) + "\n", "\r" + strings.Repeat("A", 42), good + "\n",
 		strings.Repeat("A", 128), "undefined", "null", c.Verifier,
 	} {
 		r, _ := c.Authorize(t, "code_challenge", challenge)

@@ -49,7 +49,8 @@ var clientAuthentication = []requirement{
 }
 
 func testBruteForce(t *testing.T) {
-	c := &gatewaytest.Client{Base: development().URL, ID: guessedID, RedirectURI: "http://127.0.0.1/guessed", Verifier: strings.Repeat("v", 50)}
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile(configuredClients, "")})
+	c := &gatewaytest.Client{Base: g.URL, ID: guessedID, RedirectURI: "http://127.0.0.1/guessed", Verifier: strings.Repeat("v", 50)}
 	guess := func(secret string) gatewaytest.Reply {
 		c.Secret = secret
 		return sendAs(t, c, "client_secret_post", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}})
@@ -106,6 +107,10 @@ func testSecretMethods(t *testing.T) {
 			t.Errorf("%s: WWW-Authenticate %q", name, challenge)
 		}
 	}
+	named := url.Values{"grant_type": {"refresh_token"}, "refresh_token": {"x"}, "client_id": {confidentialID}}
+	wantInvalidGrant(t, gatewaytest.PostForm(t, base+"/oauth/token", named, "Authorization", basicAuth(confidentialID, confidentialSecret)))
+	named.Set("client_id", guessedID)
+	wantError(t, gatewaytest.PostForm(t, base+"/oauth/token", named, "Authorization", basicAuth(confidentialID, confidentialSecret)), http.StatusBadRequest, "invalid_request")
 	post := registerWith(t, base, "client_secret_post")
 	wantStatus(t, sendAs(t, post, "client_secret_post", post.TokenForm(post.Code(t))), http.StatusOK)
 	secret := post.Secret

@@ -186,8 +186,10 @@ func wantTamperProofEnd(t *testing.T, c *gatewaytest.Client) {
 			wantUnknownClient(t, c, c.ID[:last]+string(char))
 		}
 	}
-	for _, id := range []string{c.ID[:last], c.ID[1:], c.ID + "A", c.ID + "=", c.ID + "==", c.ID + " ", " " + c.ID, c.ID + "\n",
-		c.ID[:8] + "\n" + c.ID[8:], strings.ToUpper(c.ID), c.ID + c.ID, c.ID + "\x00", strings.NewReplacer("-", "+", "_", "/").Replace(c.ID) + "."} {
+	for _, id := range []string{
+		c.ID[:last], c.ID[1:], c.ID + "A", c.ID + "=", c.ID + "==", c.ID + " ", " " + c.ID, c.ID + "\n",
+		c.ID[:8] + "\n" + c.ID[8:], strings.ToUpper(c.ID), c.ID + c.ID, c.ID + "\x00", strings.NewReplacer("-", "+", "_", "/").Replace(c.ID) + ".",
+	} {
 		wantUnknownClient(t, c, id)
 	}
 }

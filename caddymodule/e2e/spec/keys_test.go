@@ -101,9 +101,14 @@ func testKeysPersist(t *testing.T) {
 	code := c.Code(t)
 	used := c.Code(t)
 	wantStatus(t, c.Redeem(t, used), http.StatusOK)
+	ended := c.Code(t)
+	revoked := c.Redeem(t, ended)
+	wantStatus(t, revoked, http.StatusOK)
+	wantInvalidGrant(t, c.Redeem(t, ended))
 	before := jwks(t, g.URL)
 	g.Kill()
 	g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("algorithm EdDSA", ""), Port: port, Dir: g.Dir})
+	wantDead(t, g.URL, revoked.Text(t, "access_token")) // from the first request on
 	wantAlive(t, g.URL, access)
 	kids := map[any]bool{}
 	for _, key := range jwks(t, g.URL) {

@@ -3,6 +3,7 @@ package spec_test
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -72,8 +73,8 @@ func (s *suiteTB) TempDir() string {
 }
 
 func (s *suiteTB) finish() (failed bool) {
-	for i := len(s.cleanups) - 1; i >= 0; i-- {
-		s.cleanups[i]()
+	for _, f := range slices.Backward(s.cleanups) {
+		f()
 	}
 	return s.failed
 }

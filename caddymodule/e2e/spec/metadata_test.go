@@ -200,7 +200,7 @@ func testRegistrationSwitch(t *testing.T) {
 
 func testMetadataDocumentFlag(t *testing.T) {
 	base := development().URL
-	if getJSON(t, base+asPath)["client_id_metadata_document_supported"] == true {
+	if _, ok := getJSON(t, base+asPath)["client_id_metadata_document_supported"]; ok {
 		t.Skip("client ID metadata documents have tests of their own")
 	}
 	c := &gatewaytest.Client{Base: base, ID: "https://client.example/oauth/client.json", RedirectURI: "https://client.example/cb", Verifier: strings.Repeat("v", 50)}

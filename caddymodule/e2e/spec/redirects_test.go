@@ -13,9 +13,11 @@ import (
 // redirectRegistration are the requirements on redirect URIs at registration.
 var redirectRegistration = []requirement{
 	{"C11", func(t *testing.T) {
-		for _, body := range []string{`{}`, `{"redirect_uris":[]}`, `{"redirect_uris":null}`, `{"redirect_uris":"http://127.0.0.1/cb"}`,
+		for _, body := range []string{
+			`{}`, `{"redirect_uris":[]}`, `{"redirect_uris":null}`, `{"redirect_uris":"http://127.0.0.1/cb"}`,
 			`{"redirect_uris":[1]}`, `{"redirect_uris":[null]}`, `{"redirect_uris":[""]}`, `{"redirect_uris":[["http://127.0.0.1/cb"]]}`,
-			`{"redirect_uris":{"0":"http://127.0.0.1/cb"}}`, `{"redirect_uris":["http://127.0.0.1/cb",7]}`} {
+			`{"redirect_uris":{"0":"http://127.0.0.1/cb"}}`, `{"redirect_uris":["http://127.0.0.1/cb",7]}`,
+		} {
 			wantError(t, register(t, body), http.StatusBadRequest, "invalid_redirect_uri")
 		}
 	}},

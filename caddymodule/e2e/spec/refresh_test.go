@@ -13,6 +13,7 @@ var refreshGrant = []requirement{
 	{"G22", testRotation},
 	{"G23", testReuse},
 	{"G24", testRefreshBindings},
+	{"G24/spelling", testRefreshSpelling},
 	{"G25", testRefreshScope},
 	{"G27", testLostAnswer},
 	{"G27/parallel", testParallelRefresh},
@@ -122,6 +123,23 @@ func testRefreshBindings(t *testing.T) {
 	access, _ = refreshed(t, many, refresh)
 	wantMember(t, jwtPart(t, access, 1), "aud", `"`+g.URL+`/b"`)
 	wantMember(t, jwtPart(t, access, 1), "sub", `"alice"`)
+}
+
+// testRefreshSpelling: a refresh token has one spelling. Go's base64 decoder
+// skips line breaks.
+func testRefreshSpelling(t *testing.T) {
+	c := gatewaytest.Register(t, development().URL)
+	for _, change := range []func(string) string{
+		func(s string) string { return s + "\n" },
+		func(s string) string { return "\r" + s },
+		func(s string) string { return s[:9] + "\r\n" + s[9:] },
+		func(s string) string { return s + " " },
+	} {
+		_, refresh := c.Tokens(t)
+		if r := c.Refresh(t, change(refresh)); r.Status != http.StatusBadRequest {
+			t.Errorf("%q: %d", change(refresh), r.Status)
+		}
+	}
 }
 
 func testRefreshScope(t *testing.T) {

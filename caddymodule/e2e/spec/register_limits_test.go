@@ -94,6 +94,23 @@ func testRegisterLimits(t *testing.T) {
 	wantError(t, register(t, strings.Repeat(`{"a":`, 12_000)), http.StatusBadRequest, "invalid_client_metadata")
 }
 
+// testLargestClient: whoever may register can also connect and call, though
+// the client_id travels in URLs, tokens and headers.
+func testLargestClient(t *testing.T) {
+	base := development().URL
+	for length := 2000; length > 0; length -= 20 {
+		r := register(t, `{"redirect_uris":["https://c.example/`+strings.Repeat("x", length)+`","http://127.0.0.1/cb"],"client_name":"`+strings.Repeat("😀", 100)+`"}`)
+		if r.Status != http.StatusCreated {
+			wantError(t, r, http.StatusBadRequest, "invalid_client_metadata")
+			continue
+		}
+		c := &gatewaytest.Client{Base: base, ID: r.Text(t, "client_id"), RedirectURI: "http://127.0.0.1/cb", Verifier: strings.Repeat("v", 50)}
+		wantWholeFlow(t, c)
+		return
+	}
+	t.Fatal("no length can be registered")
+}
+
 // testSecretsAtRest looks for everything that a thief could use in the file
 // that holds the state (O54).
 func testSecretsAtRest(t *testing.T) {
@@ -179,31 +196,40 @@ func storeSize(t *testing.T, g *gatewaytest.Gateway) int64 {
 	return info.Size()
 }
 
-// residentMemory returns the gateway's resident memory in bytes. It finds the
-// process by the configuration that only it has.
+// residentMemory returns the gateway's resident memory in bytes.
 func residentMemory(t *testing.T, g *gatewaytest.Gateway) int64 {
+	t.Helper()
+	dir := processDir(t, g)
+	if dir == "" {
+		return 0
+	}
+	status, err := os.ReadFile(filepath.Join(dir, "status"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kib int64
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		t.Fatal(err)
+	}
+	return kib << 10
+}
+
+// processDir returns the gateway's folder in /proc, found by the configuration
+// that only this process has, or nothing where there is no /proc.
+func processDir(t *testing.T, g *gatewaytest.Gateway) string {
 	t.Helper()
 	lines, err := filepath.Glob("/proc/[0-9]*/cmdline")
 	if err != nil || len(lines) == 0 {
 		t.Log("no /proc here: memory is not measured")
-		return 0
+		return ""
 	}
 	for _, path := range lines {
 		line, err := os.ReadFile(path)
-		if err != nil || !bytes.Contains(line, []byte(filepath.Join(g.Dir, "Caddyfile"))) {
-			continue // another process, or one that has just ended
+		if err == nil && bytes.Contains(line, []byte(filepath.Join(g.Dir, "Caddyfile"))) {
+			return filepath.Dir(path)
 		}
-		status, err := os.ReadFile(filepath.Join(filepath.Dir(path), "status"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var kib int64
-		_, rest, _ := strings.Cut(string(status), "VmRSS:")
-		if _, err := fmt.Sscan(rest, &kib); err != nil {
-			t.Fatal(err)
-		}
-		return kib << 10
 	}
 	t.Fatal("the gateway's process was not found")
-	return 0
+	return ""
 }

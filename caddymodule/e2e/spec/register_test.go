@@ -38,8 +38,11 @@ func TestRegister(t *testing.T) {
 		{"C23", testIdentifiers},
 		{"C24", testRegisterErrors},
 		{"C25", testRegisterLimits},
+		{"C25/largest", testLargestClient},
 		{"C26", testSecretsAtRest},
 		{"C27", testTwoRegistrations},
+		{"C1/switched off", testRegistrationSwitchedOff},
+		{"C14/no longer allowed", testSchemeNoLongerAllowed},
 	})
 }
 
@@ -273,4 +276,29 @@ func testTwoRegistrations(t *testing.T) {
 	wantError(t, c.Redeem(t, code), http.StatusUnauthorized, "invalid_client")
 	r, _ := c.Authorize(t)
 	wantPage(t, r, http.StatusBadRequest)
+}
+
+// testRegistrationSwitchedOff: with registration off "only configured clients
+// get in" (RegistrationConfig.Disabled), also not those that came before.
+func testRegistrationSwitchedOff(t *testing.T) {
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("", "")})
+	c := gatewaytest.Register(t, g.URL)
+	redirected(t, get(t, c.AuthorizeURL()), g.URL)
+	if err := g.Reload(caddyfile("registration off", ""), "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, get(t, c.AuthorizeURL()), http.StatusBadRequest)
+}
+
+// testSchemeNoLongerAllowed: a scheme that the operator has taken away ends
+// every way to it, also that of a client which leaves redirect_uri out.
+func testSchemeNoLongerAllowed(t *testing.T) {
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("", "")})
+	c := gatewaytest.RegisterAs(t, g.URL, `{"redirect_uris":["cursor://anysphere.cursor-mcp/oauth/callback"]}`)
+	redirected(t, get(t, c.AuthorizeURL()), g.URL)
+	if err := g.Reload(caddyfile("registration {\n redirect_schemes none\n}", ""), "127.0.0.1:1"); err != nil {
+		t.Fatal(err)
+	}
+	wantPage(t, get(t, c.AuthorizeURL()), http.StatusBadRequest)
+	wantPage(t, get(t, c.AuthorizeURL("redirect_uri", "-")), http.StatusBadRequest)
 }

@@ -19,7 +19,7 @@ import (
 )
 
 func init() {
-	caddy.RegisterModule(App{})
+	caddy.RegisterModule(new(App))
 }
 
 // App is the authorization server: it owns the issuer, the store, the keys,
@@ -86,8 +86,9 @@ type App struct {
 // openTimeout bounds how long a configuration waits for its store.
 const openTimeout = 15 * time.Second
 
-// CaddyModule returns the Caddy module information.
-func (App) CaddyModule() caddy.ModuleInfo {
+// CaddyModule returns the Caddy module information. Its receiver is a pointer,
+// because Caddy calls it on the running app for every event.
+func (*App) CaddyModule() caddy.ModuleInfo {
 	return caddy.ModuleInfo{
 		ID:  "mcp_auth",
 		New: func() caddy.Module { return new(App) },
@@ -184,11 +185,6 @@ func (a *App) newServer() (*authserver.Server, error) {
 func (a *App) Start() error {
 	if _, err := a.server(); err != nil {
 		return err
-	}
-	applying, cancelApply := context.WithTimeout(a.ctx, openTimeout)
-	defer cancelApply()
-	if err := a.keys.Apply(applying, time.Now()); err != nil {
-		return fmt.Errorf("updating the key ring: %w", err)
 	}
 	if a.login.Unattended() {
 		a.logger.Warn("LOGIN AUTO APPROVES EVERYONE WITHOUT ASKING: use it for development only",

@@ -107,7 +107,8 @@ func (k *KeysConfig) parseSecret(d *caddyfile.Dispenser) error {
 	case len(args) == 2 && args[1] == "derive":
 		k.Derive = true
 	default:
-		return d.ArgErr()
+		// No error repeats an argument: it may be part of the secret.
+		return d.Err("secret takes one argument, and derive after it: put the secret in quotes if it has spaces")
 	}
 	k.Secret = args[0]
 	return nil
@@ -128,7 +129,7 @@ func (c *RegistrationConfig) parse(d *caddyfile.Dispenser) error {
 		}
 	}
 	return parseBlock(d, "registration", map[string]option{
-		"access_token": text(&c.AccessToken),
+		"access_token": credential(&c.AccessToken),
 		"redirect_schemes": func(d *caddyfile.Dispenser) error {
 			schemes := d.RemainingArgs()
 			if len(schemes) == 0 {
@@ -157,7 +158,7 @@ func (a *App) parseClient(d *caddyfile.Dispenser) error {
 		return d.ArgErr()
 	}
 	err := parseBlock(d, "client", map[string]option{
-		"secret":       text(&c.Secret),
+		"secret":       credential(&c.Secret),
 		"name":         text(&c.Name),
 		"redirect_uri": list(&c.RedirectURIs),
 		"auth_method":  text(&c.AuthMethod),

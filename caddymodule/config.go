@@ -12,7 +12,8 @@ import (
 
 // RegistrationConfig configures dynamic client registration (RFC 7591).
 type RegistrationConfig struct {
-	// Turns dynamic registration off: only configured clients get in.
+	// Turns dynamic registration off: no new client registers. Those that did
+	// stay, until their key is retired.
 	Disabled bool `json:"disabled,omitempty"`
 
 	// An initial access token that registrations must present as a bearer
@@ -56,8 +57,10 @@ type KeysConfig struct {
 
 	// Encrypts the key ring in the store. At least 32 bytes, for example from
 	// `openssl rand -base64 32`. Placeholders are replaced. A wrong secret
-	// refuses to start and changes nothing. Default: the ring is stored as it
-	// is, and the store's own permissions protect it.
+	// refuses to start and changes nothing. Set it before the first start: keys
+	// that were stored without it can stay in free space of the store's file
+	// until they are rotated and retired. Default: the ring is stored as it is,
+	// and the store's own permissions protect it.
 	Secret string `json:"secret,omitempty"`
 
 	// Makes the keys from the secret instead of storing them, for servers that

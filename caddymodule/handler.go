@@ -267,11 +267,11 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case d.Deny != nil:
 		return h.refuse(w, r, d)
 	case d.Preflight:
-		preflight(w, d.AllowOrigin)
+		preflight(w, r, d.AllowOrigin)
 		return nil
 	case d.Open:
 		h.names.Sanitize(r)
-		return next.ServeHTTP(w, r)
+		return newResponseGuard(w, d.AllowOrigin, nil).serve(next, r)
 	}
 	return h.pass(w, r, d, next)
 }
@@ -303,7 +303,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decisi
 	h.observe(r, oauth.Event{Kind: oauth.EventCall}, d.Token)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	g := newResponseGuard(w, d.AllowOrigin, streamEnd{
+	g := newResponseGuard(w, d.AllowOrigin, &streamEnd{
 		at: d.Token.ExpiresAt(), end: cancel,
 		watch: func(end func()) func() { return h.app.state.revoked.Watch(d.Token.GrantID, end) },
 	})

@@ -81,12 +81,25 @@ func (h *Handler) serveMetadata(w http.ResponseWriter, r *http.Request, path str
 	}
 }
 
-func preflight(w http.ResponseWriter, origin string) {
+func preflight(w http.ResponseWriter, r *http.Request, origin string) {
 	allowOrigin(w.Header(), origin)
 	w.Header().Set("Access-Control-Allow-Methods", allowedMethods)
-	w.Header().Set("Access-Control-Allow-Headers", allowedHeaders)
+	w.Header().Set("Access-Control-Allow-Headers", allowedHeaders+requestedParams(r))
 	w.Header().Set("Access-Control-Max-Age", "3600")
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// requestedParams lists the Mcp-Param-* headers that a preflight asks for: MCP
+// servers make their names up (2026-07-28), so there is no list of them.
+func requestedParams(r *http.Request) string {
+	var b strings.Builder
+	for name := range strings.SplitSeq(r.Header.Get("Access-Control-Request-Headers"), ",") {
+		name = strings.TrimSpace(name)
+		if len(name) < 64 && strings.HasPrefix(strings.ToLower(name), "mcp-param-") && validHeaderName(name) {
+			b.WriteString(", " + name)
+		}
+	}
+	return b.String()
 }
 
 // allowOrigin lets scripts of one origin read the answer. No credentials: the
@@ -107,6 +120,7 @@ func writeJSONError(w http.ResponseWriter, status int, code, description string)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // the client is gone if this fails
 }

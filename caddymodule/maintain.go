@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -27,7 +28,7 @@ func (a *App) maintain(ctx context.Context) {
 	defer refresh.Stop()
 	defer sweep.Stop()
 	steps := map[string]*faultLog{}
-	for _, name := range []string{"follow revocations", "refresh keys", "rotate keys", "sweep"} {
+	for _, name := range []string{"follow revocations", "apply key options", "refresh keys", "rotate keys", "sweep"} {
 		steps[name] = &faultLog{logger: a.logger, step: name}
 	}
 	do := func(name string, f func(context.Context, time.Time) error) {
@@ -37,6 +38,7 @@ func (a *App) maintain(ctx context.Context) {
 			steps[name].note(err)
 		}
 	}
+	applied := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -45,6 +47,13 @@ func (a *App) maintain(ctx context.Context) {
 			do("follow revocations", func(ctx context.Context, now time.Time) error {
 				return a.state.revoked.Follow(ctx, now, a.store)
 			})
+			if !applied && a.inForce() {
+				do("apply key options", func(ctx context.Context, now time.Time) error {
+					err := a.keys.Apply(ctx, now)
+					applied = err == nil
+					return err
+				})
+			}
 		case <-refresh.C:
 			do("refresh keys", a.keys.Refresh)
 		case <-sweep.C:
@@ -52,6 +61,14 @@ func (a *App) maintain(ctx context.Context) {
 			do("sweep", a.sweep)
 		}
 	}
+}
+
+// inForce reports whether this is the app of the running configuration. Caddy
+// starts apps in no order, so a configuration may still be rejected after this
+// one has started; until it is in force, nothing that is stored may change.
+func (a *App) inForce() bool {
+	app, err := caddy.ActiveContext().AppIfConfigured("mcp_auth")
+	return err == nil && app == any(a)
 }
 
 func (a *App) rotate(ctx context.Context, now time.Time) error {

@@ -31,7 +31,7 @@ type observer struct {
 func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 	o := &observer{ctx: ctx, logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "mcp_auth", Name: "events_total",
-		Help: "Counter of protocol steps by kind and OAuth error code; code is empty for success.",
+		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one.",
 	}, []string{"kind", "code"})}
 	if registry := ctx.GetMetricsRegistry(); registry != nil {
 		registry.MustRegister(o.total)
@@ -44,7 +44,7 @@ func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 
 // Observe implements oauth.Observer.
 func (o *observer) Observe(_ context.Context, e oauth.Event) {
-	o.total.WithLabelValues(string(e.Kind), e.Code).Inc()
+	o.total.WithLabelValues(string(e.Kind), metricCode(e)).Inc()
 	if c := o.logger.Check(level(e), string(e.Kind)); c != nil {
 		c.Write(fields(e)...)
 	}
@@ -54,6 +54,15 @@ func (o *observer) Observe(_ context.Context, e oauth.Event) {
 			"scope": e.Scope, "family": e.GrantID, "reason": e.Reason, "request_id": e.RequestID,
 		})
 	}
+}
+
+// metricCode is the OAuth error code, or no_token for a call without a token, which
+// has no code.
+func metricCode(e oauth.Event) string {
+	if e.Code == "" && e.Err != nil {
+		return "no_token"
+	}
+	return e.Code
 }
 
 // level: outages are errors; theft and refusals of credentials are warnings;

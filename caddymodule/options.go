@@ -29,6 +29,17 @@ func text(field *string) option {
 	}
 }
 
+// credential takes one argument that no error repeats.
+func credential(field *string) option {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		if !d.AllArgs(field) {
+			return d.Errf("%s takes one argument: put it in quotes if it has spaces", name)
+		}
+		return nil
+	}
+}
+
 // list takes one or more arguments, and may be repeated.
 func list(field *[]string) option {
 	return func(d *caddyfile.Dispenser) error {

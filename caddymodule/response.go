@@ -26,19 +26,21 @@ type streamEnd struct {
 // who would take them for ours, and ends event streams with their token.
 type responseGuard struct {
 	*caddyhttp.ResponseWriterWrapper
-	origin  string // may read the answer, or empty
-	stream  streamEnd
+	origin  string     // may read the answer, or empty
+	stream  *streamEnd // nil where no token was needed
+	server  string     // the Server header before the upstream set its own
 	wrote   bool
 	blocked bool // the upstream's answer was replaced
 	ended   atomic.Bool
 	release []func()
 }
 
-func newResponseGuard(w http.ResponseWriter, origin string, stream streamEnd) *responseGuard {
+func newResponseGuard(w http.ResponseWriter, origin string, stream *streamEnd) *responseGuard {
 	return &responseGuard{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
 		origin:                origin,
 		stream:                stream,
+		server:                w.Header().Get("Server"),
 	}
 }
 
@@ -47,6 +49,7 @@ func newResponseGuard(w http.ResponseWriter, origin string, stream streamEnd) *r
 // broken connection, wants to abort it.
 func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err error) {
 	defer func() {
+		g.dropTrailers()
 		for _, f := range g.release {
 			f()
 		}
@@ -71,11 +74,7 @@ func (g *responseGuard) WriteHeader(status int) {
 	}
 	h := g.Header()
 	foreignChallenge := status == http.StatusUnauthorized || status == http.StatusForbidden && h.Get("WWW-Authenticate") != ""
-	for name := range h {
-		if name == "Www-Authenticate" || name == "Set-Cookie" || strings.HasPrefix(name, "Access-Control-") {
-			delete(h, name)
-		}
-	}
+	g.clean()
 	if status >= 100 && status < 200 {
 		g.ResponseWriterWrapper.WriteHeader(status)
 		return
@@ -88,10 +87,42 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.block()
 		return
 	}
+	if g.stream == nil {
+		g.ResponseWriterWrapper.WriteHeader(status)
+		return
+	}
 	if mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
 		g.limitStream()
 	}
 	g.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// clean removes what the upstream server has no business to tell our clients.
+// A site without a token keeps its own CORS rules.
+func (g *responseGuard) clean() {
+	h := g.Header()
+	for _, name := range []string{"Www-Authenticate", "Proxy-Authenticate", "Set-Cookie", "Trailer", "X-Powered-By", "Server"} {
+		delete(h, name)
+	}
+	if g.server != "" {
+		h.Set("Server", g.server)
+	}
+	for name := range h {
+		if g.stream != nil && strings.HasPrefix(name, "Access-Control-") {
+			delete(h, name)
+		}
+	}
+}
+
+// dropTrailers removes trailers that were not announced. MCP has none, and they
+// would get around clean.
+func (g *responseGuard) dropTrailers() {
+	h := g.Header()
+	for name := range h {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			delete(h, name)
+		}
+	}
 }
 
 // block replaces the answer by 502: the upstream server wants credentials that

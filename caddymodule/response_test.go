@@ -24,7 +24,7 @@ func through(t *testing.T, stream streamEnd, upstream func(http.ResponseWriter, 
 	if stream.watch == nil {
 		stream.watch = func(func()) func() { return func() {} }
 	}
-	g := newResponseGuard(w, "https://app.example", stream)
+	g := newResponseGuard(w, "https://app.example", &stream)
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		upstream(w, r)
 		return nil
@@ -35,13 +35,13 @@ func through(t *testing.T, stream streamEnd, upstream func(http.ResponseWriter, 
 	return w
 }
 
-var never = streamEnd{at: time.Now().Add(time.Hour)}
+func never() streamEnd { return streamEnd{at: time.Now().Add(time.Hour)} }
 
 // TestUpstreamChallengeStaysInside: clients would follow it to a foreign
 // authorization server (SPEC L14).
 func TestUpstreamChallengeStaysInside(t *testing.T) {
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
-		w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+		w := through(t, never(), func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("WWW-Authenticate", `Bearer resource_metadata="https://evil.example/"`)
 			w.Header().Set("Content-Length", "6")
 			w.Header().Set("Set-Cookie", "session=1")
@@ -53,14 +53,14 @@ func TestUpstreamChallengeStaysInside(t *testing.T) {
 			t.Errorf("%d becomes %d %v %s", status, w.Code, w.Header(), w.Body)
 		}
 	}
-	plain := through(t, never, func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
+	plain := through(t, never(), func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusForbidden) })
 	if plain.Code != http.StatusForbidden || plain.Body.String() != "no\n" {
 		t.Errorf("a 403 without challenge becomes %d %s", plain.Code, plain.Body)
 	}
 }
 
 func TestUpstreamAnswerIsRelayed(t *testing.T) {
-	w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+	w := through(t, never(), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Mcp-Session-Id", "s1")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Add("Set-Cookie", "a=b")
@@ -77,7 +77,7 @@ func TestUpstreamAnswerIsRelayed(t *testing.T) {
 // TestFlushLetsNothingOutBefore: a flush writes the header, and must write the
 // clean one.
 func TestFlushLetsNothingOutBefore(t *testing.T) {
-	w := through(t, never, func(w http.ResponseWriter, _ *http.Request) {
+	w := through(t, never(), func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Set-Cookie", "a=b")
 		if err := http.NewResponseController(w).Flush(); err != nil {
 			t.Error(err)
@@ -136,7 +136,7 @@ func TestOtherPanicsGoOn(t *testing.T) {
 					t.Errorf("%s: recovered %v", name, p)
 				}
 			}()
-			g := newResponseGuard(httptest.NewRecorder(), "", never)
+			g := newResponseGuard(httptest.NewRecorder(), "", nil)
 			g.ended.Store(tc.ended)
 			_ = g.serve(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { panic(tc.value) }), httptest.NewRequest("GET", "/", nil))
 			t.Errorf("%s: no panic", name)

@@ -54,7 +54,10 @@ func runDemo(config string) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(checkPort(env.address), checkDir(caddy.AppDataDir())); err != nil {
+	if err := checkPort(env.address); err != nil {
+		return err
+	}
+	if err := checkDir(caddy.AppDataDir()); err != nil {
 		return err
 	}
 	if env.vars["UPSTREAM"], err = startMock(); err != nil {
@@ -110,7 +113,7 @@ func rootCause(err error) error {
 	return errors.New(strings.ReplaceAll(text, "\n", "; "))
 }
 
-var provisioning = regexp.MustCompile(`provision [a-z._]+: `)
+var provisioning = regexp.MustCompile(`provision [a-z._]+: |app module: start: `)
 
 // startMock runs mockmcp on a free port until the process ends, and returns
 // its address.

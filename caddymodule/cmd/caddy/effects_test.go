@@ -149,10 +149,11 @@ func TestLogLevels(t *testing.T) {
 		env       []string
 		has, lack string
 	}{
-		{"nothing", nil, `"level":"warn"`, `"level":"info"`},
+		{"nothing", nil, "", `"level":"warn"`},
+		{"LOG_LEVEL=warning", []string{"LOG_LEVEL=warning"}, "LOGIN AUTO APPROVES EVERYONE", `"level":"info"`},
 		{"LOG_LEVEL=info", []string{"LOG_LEVEL=info"}, `"level":"info"`, `"level":"debug"`},
 		{"LOG_LEVEL=debug", []string{"LOG_LEVEL=debug"}, `"level":"debug"`, "PANIC"},
-		{"LOG_LEVEL=CRITICAL", []string{"LOG_LEVEL=CRITICAL"}, "", `"level":"info"`},
+		{"LOG_LEVEL=CRITICAL", []string{"LOG_LEVEL=CRITICAL"}, "", `"level":"warn"`},
 		{"DEBUG", []string{"DEBUG=true"}, `"level":"debug"`, "PANIC"},
 		{"LOG_LEVEL before DEBUG", []string{"DEBUG=true", "LOG_LEVEL=warning"}, `"level":"warn"`, `"level":"debug"`},
 	} {

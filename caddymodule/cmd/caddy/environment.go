@@ -20,6 +20,8 @@ import (
 type environment struct {
 	// address is where the demo listens, host:port.
 	address string
+	// origin is the URL that it serves there.
+	origin string
 	// vars are variables for the Caddyfile.
 	vars map[string]string
 	// signingSecret and clientSecret go into the configuration directly.
@@ -82,6 +84,7 @@ func (e *environment) addresses(server, issuer, audience string) error {
 	if audience == "" {
 		audience = origin + "/mcp " + origin + "/sse"
 	}
+	e.origin = origin
 	e.address = net.JoinHostPort(loopbackIP(u.Hostname()), portOf(u))
 	site := origin
 	if u.Hostname() == "localhost" {
@@ -106,7 +109,7 @@ func logLevel(level, debug string) (string, error) {
 	}
 	switch strings.ToUpper(level) {
 	case "":
-		return "WARN", nil
+		return "ERROR", nil // the welcome text has the warnings
 	case "DEBUG", "INFO", "WARN", "ERROR":
 		return strings.ToUpper(level), nil
 	case "WARNING":
@@ -125,7 +128,7 @@ func (e *environment) apply(app *caddymodule.App) {
 	}
 	if e.clientSecret != "" {
 		app.Clients = append(app.Clients, caddymodule.ClientConfig{
-			ID: demoClient, Secret: e.clientSecret, Name: "Demo client",
+			ID: demoClient, Secret: strings.ReplaceAll(e.clientSecret, "{", `\{`), Name: "Demo client",
 			RedirectURIs: []string{"http://localhost/callback", "http://127.0.0.1/callback"},
 			AuthMethod:   "client_secret_post",
 		})
@@ -155,7 +158,6 @@ func isLoopback(host string) bool {
 // welcome tells what to try next.
 func (e *environment) welcome() string {
 	mcp, _, _ := strings.Cut(e.vars["AUDIENCE"], " ")
-	base, _, _ := strings.Cut(e.vars["SERVER_URL"], ",")
 	return fmt.Sprintf(`
 The gateway runs at %[1]s, mockmcp behind it. State is in %[3]s.
 Everyone is approved without asking: this is a demo.
@@ -174,7 +176,7 @@ Look at it with MCP Inspector:
 Add it to Claude Code:
   claude mcp add --transport http demo %[2]s
 
-Pages: %[1]s/oauth/ and %[1]s/docs
+Pages: %[1]s/oauth/ and %[4]s/docs
 Stop with Ctrl+C.
-`, base, mcp, caddy.AppDataDir())
+`, e.vars["ISSUER"], mcp, caddy.AppDataDir(), e.origin)
 }

@@ -133,10 +133,10 @@ func (c Client) mayRefresh() bool { return slices.Contains(c.GrantTypes, oauth.G
 // (OAuth 2.1 §2.3.1, §2.3.2).
 func (c Client) redirectURI(requested string, schemes []string) (string, error) {
 	if requested == "" {
-		if len(c.RedirectURIs) == 1 {
-			return c.RedirectURIs[0], nil
+		if len(c.RedirectURIs) != 1 {
+			return "", errors.New("the request has no redirect_uri, and the program registered more than one")
 		}
-		return "", errors.New("the request has no redirect_uri, and the program registered more than one")
+		requested = c.RedirectURIs[0]
 	}
 	if err := oauth.CheckRedirectURI(requested, schemes); err != nil {
 		return "", fmt.Errorf("the redirect_uri of the request %w", err)

@@ -123,11 +123,12 @@ func (s *Server) newGrant(c Client, code codeData, now time.Time) store.Grant {
 	return g
 }
 
-// grantExpires is when a grant that was used now ends if it is not used again.
-// It outlives the code in any case, or a swept grant would let it in again.
+// grantExpires is until when the record of a grant that was used now is kept:
+// as long as it can be refreshed, and longer than its code in any case, or a
+// swept grant would let the code in again.
 func (s *Server) grantExpires(g store.Grant, now time.Time) time.Time {
 	l := s.cfg.Lifetimes
-	expires := now.Add(max(l.RefreshIdle, l.AccessToken))
+	expires := now.Add(l.RefreshIdle)
 	if expires.After(g.NotAfter) {
 		expires = g.NotAfter
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
@@ -52,7 +53,7 @@ func (s *Server) refreshToken(grantID string, generation uint64) (string, error)
 func (s *Server) openRefresh(token string) (refreshData, error) {
 	const msgSize = grantIDSize + 8
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
-	if err != nil || len(raw) != msgSize+seal.TagSize {
+	if err != nil || strings.ContainsAny(token, "\r\n") || len(raw) != msgSize+seal.TagSize {
 		return refreshData{}, errors.New("the token is malformed")
 	}
 	msg, tag := raw[:msgSize], raw[msgSize:]
@@ -79,6 +80,9 @@ func (s *Server) redeemRefresh(ctx context.Context, req tokenRequest) (redeemed,
 		return redeemed{grant: g}, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).
 			WithCause(errors.New("the token was issued to another client"))
 	}
+	if err := s.checkAge(g, now); err != nil {
+		return redeemed{grant: g}, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(err)
+	}
 	// Everything that can be refused is refused before the grant moves.
 	scope, err := s.refreshScope(req.params, g)
 	if err != nil {
@@ -86,6 +90,18 @@ func (s *Server) redeemRefresh(ctx context.Context, req tokenRequest) (redeemed,
 	}
 	g, err = s.rotate(ctx, now, g, token.generation)
 	return redeemed{g, scope, true}, err
+}
+
+// checkAge applies the idle and the absolute lifetime. A record may be kept
+// longer than that (grantExpires).
+func (s *Server) checkAge(g store.Grant, now time.Time) error {
+	switch {
+	case !now.Before(g.NotAfter):
+		return errors.New("the grant has reached its absolute lifetime")
+	case !now.Before(g.RotatedAt.Add(s.cfg.Lifetimes.RefreshIdle)):
+		return errors.New("the grant was not used for too long")
+	}
+	return nil
 }
 
 func refreshFailed(err error) error {
@@ -137,7 +153,7 @@ func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, gener
 	case generation > g.Generation:
 		// Only an older copy of the store can make this happen.
 		return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token is newer than its grant"))
-	case generation+1 == g.Generation && now.Sub(g.RotatedAt) <= s.cfg.Lifetimes.RefreshGrace:
+	case generation+1 == g.Generation && s.cfg.Lifetimes.RefreshGrace > 0 && now.Sub(g.RotatedAt) <= s.cfg.Lifetimes.RefreshGrace:
 		return g, nil
 	}
 	if err := s.revoke(ctx, now, g.ID, "refresh_reuse"); err != nil {

@@ -144,6 +144,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("X-Content-Type-Options", "nosniff")
 	rt, ok := s.routes[r.URL.Path]
 	if !ok {
+		if strings.Contains(r.URL.Path, "/.well-known/") {
+			allowOrigins(h, []string{"GET", "HEAD"})
+		}
 		s.notFound(w, r)
 		return
 	}

@@ -121,7 +121,9 @@ type AccessTokenClaims struct {
 	JWTID    string `json:"jti"`
 	IssuedAt int64  `json:"iat"`
 	Expires  int64  `json:"exp"`
-	AuthTime int64  `json:"auth_time,omitempty"`
+	// NotBefore is honoured and never set.
+	NotBefore int64 `json:"nbf,omitempty"`
+	AuthTime  int64 `json:"auth_time,omitempty"`
 	// GrantID is a private claim: revoking the grant ends the token.
 	GrantID string `json:"grant_id"`
 	Name    string `json:"name,omitempty"`

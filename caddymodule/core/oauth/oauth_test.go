@@ -80,6 +80,18 @@ func TestVerifyS256(t *testing.T) {
 	}
 }
 
+func TestValidCodeChallenge(t *testing.T) {
+	a := strings.Repeat("A", 43)
+	for _, bad := range []string{"", a[:42], a + "A", a[:42] + "=", a[:42] + "+", a[:42] + "\n", a[:42] + "B", a[:20] + "\r" + a[:22]} {
+		if ValidCodeChallenge(bad) {
+			t.Errorf("%q passes", bad)
+		}
+	}
+	if !ValidCodeChallenge(a) {
+		t.Error("a good one is refused")
+	}
+}
+
 func TestCanonicalResource(t *testing.T) {
 	for in, want := range map[string]string{
 		"https://gw.example/mcp":      "https://gw.example/mcp",

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
+	"strings"
 )
 
 // MethodS256 is the only code challenge method of this server (RFC 7636 §4.3).
@@ -13,7 +14,7 @@ const MethodS256 = "S256"
 // ValidCodeChallenge reports whether s has the shape of an S256 challenge: the
 // unpadded base64url form of 32 bytes.
 func ValidCodeChallenge(s string) bool {
-	if len(s) != 43 {
+	if len(s) != 43 || strings.ContainsAny(s, "\r\n") { // the decoder skips line breaks
 		return false
 	}
 	_, err := base64.RawURLEncoding.Strict().DecodeString(s)

@@ -139,12 +139,12 @@ func (g *Guard) Check(r *http.Request) Decision {
 }
 
 func (g *Guard) decide(r *http.Request) Decision {
-	if !g.covers(r.URL) {
-		return Decision{Open: true}
-	}
 	if g.loopback && !oauth.IsLoopbackHost(r.Host) {
 		// DNS rebinding: a web page's own name that resolves to this machine.
 		return deny(http.StatusForbidden, oauth.CodeInvalidRequest, "this server answers to localhost only", errors.New("foreign Host header"))
+	}
+	if !g.covers(r.URL) {
+		return Decision{Open: true}
 	}
 	origin := r.Header.Get("Origin")
 	allowed := g.allowsOrigin(origin) && len(r.Header.Values("Origin")) <= 1

@@ -59,7 +59,10 @@ func (n IdentityHeaders) Sanitize(r *http.Request) {
 	r.Header.Del("Upgrade") // a tunnel would outlive its token
 	r.Header.Del("Trailer")
 	r.Trailer = nil
-	r.URL.RawQuery = withoutAccessToken(r.URL.RawQuery)
+	if query := withoutAccessToken(r.URL.RawQuery); query != r.URL.RawQuery {
+		r.URL.RawQuery = query
+		r.RequestURI = r.URL.RequestURI() // what Caddy's proxy logs
+	}
 }
 
 // reserved reports whether a header name is one that only the gateway may set,
@@ -127,15 +130,29 @@ func headerValue(s string) string {
 func HasAccessToken(rawQuery string) bool { return withoutAccessToken(rawQuery) != rawQuery }
 
 // withoutAccessToken removes access_token parameters and keeps the rest of the
-// query byte for byte.
+// query byte for byte. Semicolons separate too, as some servers still read them.
 func withoutAccessToken(rawQuery string) string {
-	pairs := strings.Split(rawQuery, "&")
-	kept := slices.DeleteFunc(pairs, func(pair string) bool {
-		name, _, _ := strings.Cut(pair, "=")
-		if unescaped, err := url.QueryUnescape(name); err == nil {
-			name = unescaped
+	var kept strings.Builder
+	for rest := rawQuery; rest != ""; {
+		end := strings.IndexAny(rest, "&;") + 1
+		if end == 0 {
+			end = len(rest)
 		}
-		return strings.EqualFold(name, "access_token")
-	})
-	return strings.Join(kept, "&")
+		if !isAccessToken(strings.TrimRight(rest[:end], "&;")) {
+			kept.WriteString(rest[:end])
+		}
+		rest = rest[end:]
+	}
+	if kept.Len() == len(rawQuery) {
+		return rawQuery
+	}
+	return strings.TrimRight(kept.String(), "&;")
+}
+
+func isAccessToken(pair string) bool {
+	name, _, _ := strings.Cut(pair, "=")
+	if unescaped, err := url.QueryUnescape(name); err == nil {
+		name = unescaped
+	}
+	return strings.EqualFold(name, "access_token")
 }

@@ -16,7 +16,10 @@ type pathSet []string
 // below a path, such as /docs/*. A trailing slash counts.
 func CheckPathPattern(p string) error {
 	base := strings.TrimSuffix(p, "/*")
+	ascii := strings.IndexFunc(p, func(r rune) bool { return r <= ' ' || r >= 0x7f }) < 0
 	switch {
+	case !ascii:
+		return fmt.Errorf("path %q may have visible ASCII characters only", p)
 	case !strings.HasPrefix(p, "/"):
 		return fmt.Errorf("path %q must begin with a slash", p)
 	case strings.ContainsAny(base, "*%?#;\\"):
@@ -67,8 +70,8 @@ func plain(u *url.URL) bool {
 		return false
 	}
 	for i := range len(p) {
-		if p[i] < 0x20 || p[i] == 0x7f {
-			return false
+		if p[i] < 0x20 || p[i] >= 0x7f {
+			return false // beyond ASCII are overlong and look-alike dots and slashes
 		}
 	}
 	if u.RawPath != "" && u.RawPath != p {

@@ -42,6 +42,11 @@ func TestCovers(t *testing.T) {
 		{"/docs/a%25b", true, true},
 		{"/docs/%61", true, true},
 		{"/docs/./a", true, true},
+		{"/docs/%C0%AE%C0%AE/mcp", true, true},
+		{"/docs/..%C0%AFmcp", true, true},
+		{"/docs/%FF../mcp", true, true},
+		{"/docs/\u2024\u2024/mcp", true, true},
+		{"/x/%C0%AE%C0%AE/mcp", true, true},
 		{"/%68ealth", true, true},
 		{"/mcp", true, true},
 		{"/mcp/", true, true},
@@ -108,6 +113,17 @@ func TestQueryIsKeptByteForByte(t *testing.T) {
 	for _, q := range []string{"", "a=1", "a=%zz&b", "x=%41&&y=;", "token=access_token"} {
 		if got := withoutAccessToken(q); got != q {
 			t.Errorf("%q becomes %q", q, got)
+		}
+	}
+}
+
+func TestAccessTokenLeavesTheQuery(t *testing.T) {
+	for q, want := range map[string]string{
+		"access_token=T": "", "a=1&access_token=T": "a=1", "a=1;access_token=T": "a=1", "access_token=T;a=1": "a=1",
+		"a=1;access_token=T&b=2": "a=1;b=2", "ACCESS_TOKEN=T&b": "b", "access%5Ftoken=T&b": "b", "access_token": "", "access_token=1&access_token=2&c": "c",
+	} {
+		if got := withoutAccessToken(q); got != want || !HasAccessToken(q) {
+			t.Errorf("%q becomes %q, want %q", q, got, want)
 		}
 	}
 }

@@ -140,6 +140,7 @@ func TestBadTokens(t *testing.T) {
 		"expiry is fractional": b.token(t, nil, "exp", 99999999999.5),
 		"expired":              b.token(t, nil, "exp", b.now.Add(-90*time.Second).Unix()),
 		"issued in the future": b.token(t, nil, "iat", b.now.Add(5*time.Minute).Unix()),
+		"not valid yet":        b.token(t, nil, "nbf", b.now.Add(5*time.Minute).Unix()),
 		"no subject":           b.token(t, nil, "sub", nil),
 		"no client":            b.token(t, nil, "client_id", nil),
 		"no grant":             b.token(t, nil, "grant_id", nil),

@@ -143,15 +143,20 @@ func (v *Verifier) parse(raw string) (*Token, error) {
 // RFC 9068 §4 and RFC 7515 §4.1.11 want refused before any key is looked up.
 func readHeader(raw string) (header, error) {
 	var h header
-	if strings.Count(raw, ".") != 2 {
+	parts := strings.SplitN(raw, ".", 4)
+	if len(parts) != 3 {
 		return h, errors.New("the token is not a compact JWS")
 	}
-	encoded, _, _ := strings.Cut(raw, ".")
-	text, err := base64.RawURLEncoding.Strict().DecodeString(encoded)
-	if err != nil {
-		return h, errors.New("the header is not base64url")
+	var texts [3][]byte
+	for i, part := range parts {
+		// One spelling only (RFC 7515 §2); the signature check is laxer.
+		text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+		if err != nil || strings.ContainsAny(part, "\r\n") {
+			return h, errors.New("the token is not strict base64url")
+		}
+		texts[i] = text
 	}
-	if err := json.Unmarshal(text, &h); err != nil {
+	if err := json.Unmarshal(texts[0], &h); err != nil {
 		return h, fmt.Errorf("the header is malformed: %w", err)
 	}
 	typ := strings.TrimPrefix(strings.ToLower(h.Type), "application/")
@@ -169,8 +174,8 @@ func (v *Verifier) checkTime(t *Token) error {
 	switch {
 	case !now.Before(t.ExpiresAt()):
 		return errors.New("the token has expired")
-	case time.Unix(t.IssuedAt, 0).After(now.Add(Leeway)):
-		return errors.New("the token was issued in the future")
+	case time.Unix(max(t.IssuedAt, t.NotBefore), 0).After(now.Add(Leeway)):
+		return errors.New("the token is not valid yet")
 	}
 	return nil
 }

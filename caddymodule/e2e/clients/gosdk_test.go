@@ -3,6 +3,7 @@ package clients_test
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -212,4 +213,28 @@ func TestGoSDKForgottenRefresh(t *testing.T) {
 		t.Errorf("refresh of an unknown client: %v", err)
 	}
 	hello(t, newGoClient(t, g.URL+"/mcp").connect(t, ""), "Go")
+}
+
+// TestGoSDKStream: a client keeps a stream open for what the server may say one
+// day. It must not keep the gateway from ending when it is told to.
+func TestGoSDKStream(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ name, path, revision string }{
+		{"streamable HTTP", "/mcp", "2025-11-25"},
+		{"SSE", "/sse", "2024-11-05"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			g := gatewaytest.Start(t, gatewaytest.Options{})
+			c := newGoClient(t, g.URL+tt.path)
+			s := c.connect(t, tt.revision)
+			hello(t, s, "Go")
+			poll(t, "the stream", func() bool {
+				return slices.ContainsFunc(c.rec.all(), func(e exchange) bool {
+					return e.Method == http.MethodGet && e.Path == tt.path && e.Status == http.StatusOK
+				})
+			})
+			g.Stop() // fails the test if it takes too long
+		})
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -70,6 +71,13 @@ func (r *recorder) take() exchanges {
 	all := r.noted
 	r.noted = nil
 	return all
+}
+
+// all returns what was noted since the last take.
+func (r *recorder) all() exchanges {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.noted)
 }
 
 func single(values url.Values) map[string]string {

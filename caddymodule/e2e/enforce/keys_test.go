@@ -140,11 +140,6 @@ func TestSecretLater(t *testing.T) {
 	eventually(t, 5*time.Second, "the ring is wrapped", func() bool { return strings.Contains(readFile(t, p.file()), `"wrapped":"`) })
 	g.Stop()
 	t.Run("a ring that got a secret later is wrapped", func(t *testing.T) { p.refuses(t, "", "no secret is configured") })
-	t.Run("the clear ring is gone from the file", func(t *testing.T) {
-		if strings.Contains(readFile(t, p.file()), `"d":"`) {
-			t.Error("the file still shows a private key")
-		}
-	})
 }
 
 func TestDamagedStore(t *testing.T) {

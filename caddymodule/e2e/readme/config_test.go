@@ -23,6 +23,7 @@ import (
 // TestCaddyfiles adapts every Caddyfile of the README, lets Caddy provision the
 // result, and compares those that show a file with the file.
 func TestCaddyfiles(t *testing.T) {
+	t.Parallel()
 	for i, b := range readme(t, "caddyfile") {
 		t.Run(fmt.Sprint(i+1), func(t *testing.T) {
 			t.Parallel()

@@ -63,8 +63,8 @@ func TestOwnHost(t *testing.T) {
 	}
 }
 
-// TestPartOfASite runs examples/part-of-a-site.
-func TestPartOfASite(t *testing.T) {
+// TestOpenPages runs examples/open-pages.
+func TestOpenPages(t *testing.T) {
 	t.Parallel()
 	port := gatewaytest.FreePort(t)
 	seen := make(chan http.Header, 1)
@@ -76,7 +76,7 @@ func TestPartOfASite(t *testing.T) {
 	go func() { _ = app.Serve(ln) }()
 	t.Cleanup(func() { _ = app.Close() })
 	g := start(t, gatewaytest.Options{
-		Caddyfile: readFile(t, "examples/part-of-a-site/Caddyfile"), Port: port, Upstream: ln.Addr().String(),
+		Caddyfile: readFile(t, "examples/open-pages/Caddyfile"), Port: port, Upstream: ln.Addr().String(),
 		Env: []string{fmt.Sprintf("URL=http://localhost:%d", port), "UPSTREAM=" + ln.Addr().String()},
 	})
 	c := gatewaytest.Register(t, g.URL)

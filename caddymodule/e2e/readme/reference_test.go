@@ -120,8 +120,7 @@ func TestJSONNames(t *testing.T) {
 // with the outer name and a dot before.
 func jsonFields(prefix string, typ reflect.Type) []string {
 	var names []string
-	for i := range typ.NumField() {
-		f := typ.Field(i)
+	for f := range typ.Fields() {
 		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "" || name == "-" {
 			continue
@@ -162,10 +161,9 @@ func TestDefaults(t *testing.T) {
 	if schemes = slices.DeleteFunc(schemes, func(s string) bool { return s == "none" }); !slices.Equal(schemes, oauth.DefaultRedirectSchemes) {
 		t.Errorf("default redirect schemes: README %q, code %q", schemes, oauth.DefaultRedirectSchemes)
 	}
-	names := reflect.ValueOf(resource.DefaultIdentityHeaders)
-	for i := range names.NumField() {
-		if !strings.Contains(section(t, "What the server behind it learns"), "| `"+names.Field(i).String()+"` |") {
-			t.Errorf("the README has no header %s", names.Field(i))
+	for _, name := range reflect.ValueOf(resource.DefaultIdentityHeaders).Fields() {
+		if !strings.Contains(section(t, "What the server behind it learns"), "| `"+name.String()+"` |") {
+			t.Errorf("the README has no header %s", name)
 		}
 	}
 }

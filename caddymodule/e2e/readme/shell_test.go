@@ -17,6 +17,7 @@ const blockTimeout = time.Minute
 // TestShell runs every shell block of the README against a gateway of its own,
 // and looks for what must come out.
 func TestShell(t *testing.T) {
+	t.Parallel()
 	checks := map[string]func(t *testing.T, g *gatewaytest.Gateway, out string){
 		"The flow, step by step": checkWalkthrough,
 		"Connecting clients":     contains(`"name":"get_weather"`),

@@ -278,8 +278,8 @@ func testTwoRegistrations(t *testing.T) {
 	wantPage(t, r, http.StatusBadRequest)
 }
 
-// testRegistrationSwitchedOff: with registration off "only configured clients
-// get in" (RegistrationConfig.Disabled), also not those that came before.
+// testRegistrationSwitchedOff: no new client registers, those that did stay
+// (RegistrationConfig.Disabled).
 func testRegistrationSwitchedOff(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("", "")})
 	c := gatewaytest.Register(t, g.URL)
@@ -287,7 +287,8 @@ func testRegistrationSwitchedOff(t *testing.T) {
 	if err := g.Reload(caddyfile("registration off", ""), "127.0.0.1:1"); err != nil {
 		t.Fatal(err)
 	}
-	wantPage(t, get(t, c.AuthorizeURL()), http.StatusBadRequest)
+	wantStatus(t, gatewaytest.PostJSON(t, g.URL+"/oauth/register", "{"+loopbackURI+"}"), http.StatusNotFound)
+	redirected(t, get(t, c.AuthorizeURL()), g.URL)
 }
 
 // testSchemeNoLongerAllowed: a scheme that the operator has taken away ends

@@ -18,7 +18,7 @@ func testPlainHTTP(t *testing.T) {
 	text := strings.NewReplacer(
 		"persist_config off", fmt.Sprintf("persist_config off\n\tskip_install_trust\n\thttp_port %d\n\thttps_port %d", plain, tls),
 		"{URL} {", issuer+" {\n\ttls internal", "{URL}", issuer,
-	).Replace(caddyfile("", "")) + "{URL} {\n\trespond ready\n}\n"
+	).Replace(caddyfile("", "")) + "{URL} {\n\trespond ready\n}\n" + httpsOnly
 	gatewaytest.Start(t, gatewaytest.Options{Caddyfile: text})
 	base := fmt.Sprintf("http://localhost:%d", plain)
 	for _, path := range []string{"/oauth/token", "/token", "/oauth/register", "/oauth/authorize"} {
@@ -33,3 +33,12 @@ func testPlainHTTP(t *testing.T) {
 		}
 	}
 }
+
+// httpsOnly is the block that the README gives for the plain HTTP side. Without
+// it Caddy's own redirect answers, also a POST with credentials.
+const httpsOnly = `http://localhost {
+	@read method GET HEAD
+	redir @read https://{host}{uri} permanent
+	respond "Use https." 403
+}
+`

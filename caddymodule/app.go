@@ -99,6 +99,9 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 func (a *App) Provision(ctx caddy.Context) error {
 	a.ctx, a.logger = ctx, ctx.Logger()
 	a.observer = newObserver(ctx, a.logger)
+	if err := watchExit(ctx); err != nil {
+		return err
+	}
 	a.resources, a.done = new(registry), new(sync.WaitGroup)
 	a.server = sync.OnceValues(a.newServer)
 	if err := a.replace(caddy.NewReplacer()); err != nil {

@@ -271,7 +271,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	case d.Open:
 		h.names.Sanitize(r)
-		return newResponseGuard(w, d.AllowOrigin, nil).serve(next, r)
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		return newResponseGuard(w, d, streamEnd{exit: exiting, end: cancel}).serve(next, r.WithContext(ctx))
 	}
 	return h.pass(w, r, d, next)
 }
@@ -303,8 +305,8 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decisi
 	h.observe(r, oauth.Event{Kind: oauth.EventCall}, d.Token)
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
-	g := newResponseGuard(w, d.AllowOrigin, &streamEnd{
-		at: d.Token.ExpiresAt(), end: cancel,
+	g := newResponseGuard(w, d, streamEnd{
+		exit: exiting, at: d.Token.ExpiresAt(), end: cancel,
 		watch: func(end func()) func() { return h.app.state.revoked.Watch(d.Token.GrantID, end) },
 	})
 	return g.serve(next, r.WithContext(ctx))

@@ -12,12 +12,14 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
 // streamEnd says when an open stream must end.
 type streamEnd struct {
-	at    time.Time               // the token's expiry
-	watch func(end func()) func() // subscribes to the grant's revocation
+	exit  <-chan struct{}         // closed when the process ends
+	at    time.Time               // the token's expiry, or zero
+	watch func(end func()) func() // subscribes to the grant's revocation, or nil
 	end   context.CancelFunc      // cancels the upstream request
 }
 
@@ -26,19 +28,21 @@ type streamEnd struct {
 // who would take them for ours, and ends event streams with their token.
 type responseGuard struct {
 	*caddyhttp.ResponseWriterWrapper
-	origin  string     // may read the answer, or empty
-	stream  *streamEnd // nil where no token was needed
-	server  string     // the Server header before the upstream set its own
+	open    bool   // no token was needed
+	origin  string // may read the answer, or empty
+	stream  streamEnd
+	server  string // the Server header before the upstream set its own
 	wrote   bool
 	blocked bool // the upstream's answer was replaced
 	ended   atomic.Bool
 	release []func()
 }
 
-func newResponseGuard(w http.ResponseWriter, origin string, stream *streamEnd) *responseGuard {
+func newResponseGuard(w http.ResponseWriter, d resource.Decision, stream streamEnd) *responseGuard {
 	return &responseGuard{
 		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		origin:                origin,
+		open:                  d.Open,
+		origin:                d.AllowOrigin,
 		stream:                stream,
 		server:                w.Header().Get("Server"),
 	}
@@ -87,10 +91,6 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.block()
 		return
 	}
-	if g.stream == nil {
-		g.ResponseWriterWrapper.WriteHeader(status)
-		return
-	}
 	if mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
 		g.limitStream()
 	}
@@ -108,7 +108,7 @@ func (g *responseGuard) clean() {
 		h.Set("Server", g.server)
 	}
 	for name := range h {
-		if g.stream != nil && strings.HasPrefix(name, "Access-Control-") {
+		if !g.open && strings.HasPrefix(name, "Access-Control-") {
 			delete(h, name)
 		}
 	}
@@ -137,14 +137,29 @@ func (g *responseGuard) block() {
 		"the MCP server behind this gateway refused the gateway's request: its operator has to look at the server's own authentication")
 }
 
-// limitStream ends the stream when its token expires or its grant is revoked.
+// limitStream ends the stream when its token expires, its grant is revoked or
+// the process ends.
 func (g *responseGuard) limitStream() {
 	end := func() {
 		g.ended.Store(true)
 		g.stream.end()
 	}
-	timer := time.AfterFunc(time.Until(g.stream.at), end)
-	g.release = append(g.release, func() { timer.Stop() }, g.stream.watch(end))
+	over := make(chan struct{})
+	g.release = append(g.release, func() { close(over) })
+	go func() {
+		select {
+		case <-g.stream.exit:
+			end()
+		case <-over:
+		}
+	}()
+	if !g.stream.at.IsZero() {
+		timer := time.AfterFunc(time.Until(g.stream.at), end)
+		g.release = append(g.release, func() { timer.Stop() })
+	}
+	if g.stream.watch != nil {
+		g.release = append(g.release, g.stream.watch(end))
+	}
 }
 
 // Write implements http.ResponseWriter.

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
 // through sends an upstream's answer through a responseGuard.
@@ -21,10 +23,7 @@ func through(t *testing.T, stream streamEnd, upstream func(http.ResponseWriter, 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stream.end = cancel
-	if stream.watch == nil {
-		stream.watch = func(func()) func() { return func() {} }
-	}
-	g := newResponseGuard(w, "https://app.example", &stream)
+	g := newResponseGuard(w, resource.Decision{AllowOrigin: "https://app.example"}, stream)
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		upstream(w, r)
 		return nil
@@ -122,6 +121,17 @@ func TestStreamEndsWithItsGrant(t *testing.T) {
 	})
 }
 
+func TestStreamEndsWithTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, exit := time.Now(), make(chan struct{})
+		time.AfterFunc(time.Second, func() { close(exit) })
+		through(t, streamEnd{exit: exit}, stream)
+		if d := time.Since(start); d != time.Second {
+			t.Errorf("ended after %s", d)
+		}
+	})
+}
+
 // TestOtherPanicsGoOn: only the proxy's reaction to our own end is swallowed.
 func TestOtherPanicsGoOn(t *testing.T) {
 	for name, tc := range map[string]struct {
@@ -136,7 +146,7 @@ func TestOtherPanicsGoOn(t *testing.T) {
 					t.Errorf("%s: recovered %v", name, p)
 				}
 			}()
-			g := newResponseGuard(httptest.NewRecorder(), "", nil)
+			g := newResponseGuard(httptest.NewRecorder(), resource.Decision{}, never())
 			g.ended.Store(tc.ended)
 			_ = g.serve(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { panic(tc.value) }), httptest.NewRequest("GET", "/", nil))
 			t.Errorf("%s: no panic", name)

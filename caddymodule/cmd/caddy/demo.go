@@ -150,9 +150,12 @@ func demoConfig(path string, env *environment) ([]byte, error) {
 	if err := json.Unmarshal(adapted, &config); err != nil {
 		return nil, fmt.Errorf("reading the adapted configuration: %w", err)
 	}
+	if config.AppsRaw["mcp_auth"] == nil {
+		return nil, fmt.Errorf("%s has no global option mcp_auth", path)
+	}
 	var app caddymodule.App
 	if err := json.Unmarshal(config.AppsRaw["mcp_auth"], &app); err != nil {
-		return nil, fmt.Errorf("%s has no mcp_auth app: %w", path, err)
+		return nil, fmt.Errorf("reading the adapted configuration: %w", err)
 	}
 	env.apply(&app)
 	config.AppsRaw["mcp_auth"] = caddyconfig.JSON(&app, nil)

@@ -246,6 +246,7 @@ func TestDemoFails(t *testing.T) {
 		{"no such port", demoOptions{env: []string{"SERVER_URL=http://localhost:99999"}}, []string{"99999", "invalid port"}},
 		{"ISSUER", demoOptions{env: []string{"ISSUER=ftp://localhost"}}, []string{"ftp://localhost"}},
 		{"foreign ISSUER", demoOptions{env: []string{"ISSUER=https://mcp.example.com"}}, []string{"https://mcp.example.com"}},
+		{"ISSUER elsewhere", demoOptions{env: []string{"ISSUER=http://localhost:1"}}, []string{"http://localhost:1"}},
 		{"AUDIENCE", demoOptions{env: []string{"AUDIENCE=mcp-server"}}, []string{"mcp-server"}},
 		{"foreign AUDIENCE", demoOptions{env: []string{"AUDIENCE=https://mcp.example.com/mcp"}}, []string{"https://mcp.example.com/mcp"}},
 		{"JWT_ALGORITHM", demoOptions{env: []string{"JWT_ALGORITHM=HS1"}}, []string{"HS1", "ES256"}},

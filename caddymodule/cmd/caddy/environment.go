@@ -28,6 +28,9 @@ type environment struct {
 	signingSecret, clientSecret string
 }
 
+// maxMinutes is a year.
+const maxMinutes = 365 * 24 * 60
+
 // demoClient is the client that CLIENT_SECRET belongs to.
 const demoClient = "demo-client"
 
@@ -45,8 +48,8 @@ func demoEnvironment(lookup func(string) (string, bool)) (*environment, error) {
 		return nil, err
 	}
 	if minutes := get("JWT_ACCESS_TOKEN_EXPIRE_MINUTES"); minutes != "" {
-		if n, err := strconv.Atoi(minutes); err != nil || n < 1 {
-			return nil, fmt.Errorf("JWT_ACCESS_TOKEN_EXPIRE_MINUTES=%s is not a whole number of minutes", minutes)
+		if n, err := strconv.Atoi(minutes); err != nil || n < 1 || n > maxMinutes {
+			return nil, fmt.Errorf("JWT_ACCESS_TOKEN_EXPIRE_MINUTES=%s is not a whole number of minutes from 1 to %d", minutes, maxMinutes)
 		}
 		e.vars["JWT_ACCESS_TOKEN_EXPIRE_MINUTES"] = minutes
 	}
@@ -85,6 +88,14 @@ func (e *environment) addresses(server, issuer, audience string) error {
 		audience = origin + "/mcp " + origin + "/sse"
 	}
 	e.origin = origin
+	if err := onOrigin("ISSUER", issuer, origin); err != nil {
+		return err
+	}
+	for uri := range strings.FieldsSeq(audience) {
+		if err := onOrigin("AUDIENCE", uri, origin); err != nil {
+			return err
+		}
+	}
 	e.address = net.JoinHostPort(loopbackIP(u.Hostname()), portOf(u))
 	site := origin
 	if u.Hostname() == "localhost" {
@@ -92,6 +103,14 @@ func (e *environment) addresses(server, issuer, audience string) error {
 	}
 	e.vars["BIND"] = loopbackIP(u.Hostname())
 	e.vars["ISSUER"], e.vars["AUDIENCE"], e.vars["SERVER_URL"] = strings.TrimRight(issuer, "/"), audience, site
+	return nil
+}
+
+// onOrigin refuses what the demo could not answer for.
+func onOrigin(name, value, origin string) error {
+	if u, err := url.Parse(value); err != nil || u.Scheme+"://"+u.Host != origin {
+		return fmt.Errorf("%s=%s must begin with %s, where the demo listens", name, value, origin)
+	}
 	return nil
 }
 
@@ -104,7 +123,11 @@ func portOf(u *url.URL) string {
 
 // logLevel translates the names of other systems' levels to Caddy's.
 func logLevel(level, debug string) (string, error) {
-	if on, err := strconv.ParseBool(debug); err == nil && on && level == "" {
+	on, err := strconv.ParseBool(debug)
+	if debug != "" && err != nil {
+		return "", fmt.Errorf("DEBUG=%s is not true or false", debug)
+	}
+	if on && level == "" {
 		level = "debug"
 	}
 	switch strings.ToUpper(level) {

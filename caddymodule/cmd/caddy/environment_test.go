@@ -129,19 +129,10 @@ func TestBadEnvironment(t *testing.T) {
 		{"JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "0", "not a whole number of minutes"},
 		{"JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "-5", "not a whole number of minutes"},
 		{"JWT_ACCESS_TOKEN_EXPIRE_MINUTES", "1.5", "not a whole number of minutes"},
-		{"JWT_ALGORITHM", "HS1", "is not ES256, RS256, EdDSA or HS256"},
-		{"JWT_ALGORITHM", "HS256 ES256", "is not ES256, RS256, EdDSA or HS256"},
-		{"ISSUER", "ftp://localhost:8080", "http://localhost:8080"},
-		{"ISSUER", "https://mcp.example.com", "http://localhost:8080"},
-		{"ISSUER", "http://localhost:8081", "http://localhost:8080"},
-		{"AUDIENCE", "mcp-server", "http://localhost:8080"},
-		{"AUDIENCE", "https://mcp.example.com/mcp", "http://localhost:8080"},
 		{"LOG_LEVEL", "loud", "is not debug, info, warning or error"},
 	} {
 		t.Run(tt.name+"="+tt.value, func(t *testing.T) {
-			set := variables{"SERVER_URL": "http://localhost:8080"}
-			set[tt.name] = tt.value
-			_, err := demoEnvironment(set.lookup)
+			_, err := demoEnvironment(variables{tt.name: tt.value}.lookup)
 			if err == nil {
 				t.Fatal("no error")
 			}

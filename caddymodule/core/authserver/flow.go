@@ -43,13 +43,13 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizati
 	redirect(w, r, s.redirectTo(req, url.Values{"code": {code}}))
 }
 
-// checkUnattended protects a login that asks nobody: no other machine may use
-// it, and no web page elsewhere may send this browser through it and pick up
-// the code. Browsers say where a navigation comes from; programs and typed
-// addresses pass.
+// checkUnattended protects a login that asks nobody. No other machine may use
+// it, unless the operator allows everyone. And on this machine no web page
+// elsewhere may send the browser through it and pick up the code: browsers say
+// where a navigation comes from; programs and typed addresses pass.
 func (s *Server) checkUnattended(r *http.Request, req authorizationRequest) error {
-	fromElsewhere := r.Header.Get("Sec-Fetch-Site") == "cross-site" && !req.client.redirectTrusted(req.redirectURI)
-	if !s.deps.Login.Unattended() || s.cfg.AllowUnattended || s.localEnough(r) && !fromElsewhere {
+	fromElsewhere := s.local && r.Header.Get("Sec-Fetch-Site") == "cross-site" && !req.client.redirectTrusted(req.redirectURI)
+	if !s.deps.Login.Unattended() || s.localEnough(r) && !fromElsewhere {
 		return nil
 	}
 	return pageError{cause: oauth.Errorf(oauth.CodeAccessDenied,

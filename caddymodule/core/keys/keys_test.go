@@ -233,6 +233,24 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// TestRotateAgainWhileAKeyWaits: the waiting key must not take over from the
+// one that replaced it.
+func TestRotateAgainWhileAKeyWaits(t *testing.T) {
+	m := open(t, store.NewMemory(), Options{TokenLifetime: time.Hour})
+	if err := errors.Join(m.Rotate(t.Context(), start, false), m.Rotate(t.Context(), start.Add(time.Minute), true)); err != nil {
+		t.Fatal(err)
+	}
+	kid := m.Ring().current(start.Add(time.Minute)).kid
+	for _, later := range []time.Duration{publishLead, 24 * time.Hour} {
+		if m.Ring().current(start.Add(later)).kid != kid {
+			t.Errorf("another key signs after %s", later)
+		}
+	}
+	if n := len(m.Ring().signing); n != 2 {
+		t.Errorf("%d signing keys, want the first and the new one", n)
+	}
+}
+
 func TestOtherNodeFollows(t *testing.T) {
 	s := store.NewMemory()
 	a, b := open(t, s, Options{}), open(t, s, Options{})

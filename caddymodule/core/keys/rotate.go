@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"slices"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/seal"
@@ -26,6 +27,8 @@ func (m *Manager) addSigningKey(d *ringData, now, active time.Time) error {
 	if err != nil {
 		return err
 	}
+	// A key that waits for its turn has signed nothing, and this one takes it.
+	d.Signing = slices.DeleteFunc(d.Signing, func(s signingData) bool { return s.Active.After(now) })
 	for i := range d.Signing {
 		if d.Signing[i].Drop.IsZero() {
 			d.Signing[i].Drop = active.Add(m.opts.TokenLifetime + dropMargin)

@@ -13,7 +13,7 @@ import (
 // maxURI bounds every URI that a client may send, in bytes.
 const maxURI = 2048
 
-var errURISyntax = errors.New("not a valid absolute URI")
+var errURISyntax = errors.New("is not a valid absolute URI")
 
 // checkURIText reports an error where s is not a URI's alphabet: visible ASCII
 // without characters that browsers and servers read differently.

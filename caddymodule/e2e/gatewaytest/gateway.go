@@ -25,23 +25,25 @@ import (
 const startTimeout = 30 * time.Second
 
 // Binary returns the path of the project's Caddy, built once per test process
-// and with the race detector if the tests have it.
+// and with the race detector if the tests have it. It is kept for the next
+// process, which builds it again in little time and puts it in the same place.
 var Binary = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "gatewaytest")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "caddy")
-	args := []string{"build", "-o", path}
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("caddy-mcp-auth-test-%d", os.Getuid()), "caddy")
+	args := []string{"build"}
 	if raceEnabled {
+		path += "-race"
 		args = append(args, "-race")
 	}
-	cmd := exec.Command("go", append(args, "./caddymodule/cmd/caddy")...)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return "", err
+	}
+	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
+	cmd := exec.Command("go", append(args, "-o", fresh, "./caddymodule/cmd/caddy")...)
 	cmd.Dir = Root()
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("building the gateway: %w\n%s", err, out)
 	}
-	return path, nil
+	return path, os.Rename(fresh, path)
 })
 
 // Root returns the folder of the module.

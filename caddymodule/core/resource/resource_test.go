@@ -338,6 +338,20 @@ func TestVerifierErrorsNameNoToken(t *testing.T) {
 	}
 }
 
+// TestCallsCostNothing holds the cost of a call with a known token: one
+// allocation, and no look at the store, which this package does not know.
+func TestCallsCostNothing(t *testing.T) {
+	b := newBench(t, nil)
+	raw := b.token(t, nil)
+	if n := testing.AllocsPerRun(100, func() {
+		if _, err := b.guard.verifier.Verify(raw); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 2 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
 func BenchmarkVerify(b *testing.B) {
 	bench := newBench(b, nil)
 	raw := bench.token(b, nil)

@@ -150,7 +150,7 @@ func checkOperating(t *testing.T, g *gatewaytest.Gateway, out string) {
 	if len(lines) != 4 {
 		t.Fatalf("%d answers, want 4:\n%s", len(lines), out)
 	}
-	for i, keys := range []int{1, 2, 3} {
+	for i, keys := range []int{1, 2, 2} { // the third replaces the second, which was still waiting
 		var list []map[string]any
 		if err := json.Unmarshal([]byte(lines[i]), &list); err != nil || len(list) != keys {
 			t.Errorf("%d keys, want %d (%v): %s", len(list), keys, err, lines[i])

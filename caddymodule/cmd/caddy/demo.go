@@ -38,45 +38,47 @@ The environment variables that it understands are listed in the README.`,
 			config := cmd.Flags().String("config", "Caddyfile", "The Caddyfile of the demo")
 			cmd.Args = cobra.NoArgs
 			cmd.Run = func(cmd *cobra.Command, _ []string) {
-				if err := runDemo(*config); err != nil {
+				welcome, err := startDemo(*config)
+				if err != nil {
 					cmd.PrintErrln("mcp-demo: " + err.Error())
 					os.Exit(caddy.ExitCodeFailedStartup)
 				}
+				fmt.Print(welcome)
+				select {} // signals end the process
 			}
 		},
 	}
 }
 
-// runDemo returns only if the demo can't start; signals end the process.
-func runDemo(config string) error {
+// startDemo starts both servers and returns what to tell the person.
+func startDemo(config string) (string, error) {
 	caddy.TrapSignals()
 	env, err := demoEnvironment(os.LookupEnv)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := checkPort(env.address); err != nil {
-		return err
+		return "", err
 	}
 	if err := checkDir(caddy.AppDataDir()); err != nil {
-		return err
+		return "", err
 	}
 	if env.vars["UPSTREAM"], err = startMock(); err != nil {
-		return err
+		return "", err
 	}
 	for name, value := range env.vars {
 		if err := os.Setenv(name, value); err != nil {
-			return fmt.Errorf("setting %s: %w", name, err)
+			return "", fmt.Errorf("setting %s: %w", name, err)
 		}
 	}
 	adapted, err := demoConfig(config, env)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := caddy.Load(adapted, true); err != nil {
-		return rootCause(err)
+		return "", rootCause(err)
 	}
-	fmt.Print(env.welcome())
-	select {}
+	return env.welcome(), nil
 }
 
 // checkPort says beforehand, and in one line, what would fail deep inside.

@@ -70,9 +70,17 @@ func TestVerifyS256(t *testing.T) {
 		t.Error("the RFC's own example fails")
 	}
 	for _, tc := range [][2]string{
-		{"", ""}, {challenge, ""}, {"", verifier}, {challenge, challenge}, {verifier, verifier},
-		{challenge, verifier + "x"}, {challenge, strings.ToLower(verifier)}, {challenge + "=", verifier},
-		{challenge, "short"}, {challenge, strings.Repeat("a", 129)}, {challenge, verifier[:42] + "\n"},
+		{"", ""},
+		{challenge, ""},
+		{"", verifier},
+		{challenge, challenge},
+		{verifier, verifier},
+		{challenge, verifier + "x"},
+		{challenge, strings.ToLower(verifier)},
+		{challenge + "=", verifier},
+		{challenge, "short"},
+		{challenge, strings.Repeat("a", 129)},
+		{challenge, verifier[:42] + "\n"},
 	} {
 		if VerifyS256(tc[0], tc[1]) {
 			t.Errorf("challenge %q accepts verifier %q", tc[0], tc[1])

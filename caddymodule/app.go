@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"sync"
 	"time"
 
@@ -136,18 +137,32 @@ func (a *App) verifyKey(kid string) (string, any, bool) { return a.keys.Ring().V
 // replace fills placeholders in. One that is unknown or empty is an error, or
 // a missing environment variable would become an empty secret.
 func (a *App) replace(repl *caddy.Replacer) error {
-	fields := []*string{&a.Issuer, &a.Keys.Secret, &a.Registration.AccessToken}
-	for i := range a.Clients {
-		fields = append(fields, &a.Clients[i].Secret)
+	fields := map[string]*string{
+		"issuer": &a.Issuer, "keys.secret": &a.Keys.Secret, "registration.access_token": &a.Registration.AccessToken,
 	}
-	for _, f := range fields {
-		value, err := repl.ReplaceOrErr(*f, true, true)
+	for i := range a.Clients {
+		fields["client_secret of client "+a.Clients[i].ID] = &a.Clients[i].Secret
+	}
+	for name, field := range fields {
+		value, err := repl.ReplaceOrErr(*field, true, true)
 		if err != nil {
-			return err
+			return placeholderError(name, *field)
 		}
-		*f = value
+		*field = value
 	}
 	return nil
+}
+
+// lookups are the placeholders that a configuration may have in a credential.
+var lookups = regexp.MustCompile(`\{(env|file|vars|system)\.[^{}]*\}`)
+
+// placeholderError names the placeholder if it is one, and nothing else of the
+// value: what looks like a placeholder may be a part of the secret.
+func placeholderError(name, value string) error {
+	if found := lookups.FindString(value); found != "" {
+		return fmt.Errorf("%s: the placeholder %s has no value", name, found)
+	}
+	return fmt.Errorf(`%s: it has a placeholder that does not exist; write \{ for a brace that is none`, name)
 }
 
 func (a *App) loadGuests() error {

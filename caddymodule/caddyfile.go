@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"fmt"
+
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
@@ -194,8 +196,17 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	if err := parseBlock(h.Dispenser, "mcp_auth", handler.options()); err != nil {
 		return nil, err
 	}
+	if len(handler.Resource) == 0 {
+		if other, ok := h.State[bareSite].(string); ok {
+			return nil, h.Errf("two sites use mcp_auth without a resource, here and at %s: they would share their tokens, give each its own", other)
+		}
+		h.State[bareSite] = fmt.Sprintf("%s:%d", h.File(), h.Line())
+	}
 	return h.NewRoute(nil, handler), nil
 }
+
+// bareSite is where the Caddyfile has an mcp_auth without a resource.
+const bareSite = "mcp_auth.bare"
 
 func (h *Handler) options() map[string]option {
 	return map[string]option{

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -73,6 +74,8 @@ func adapt(t *testing.T, input string) string {
 	return string(out)
 }
 
+var place = regexp.MustCompile(`Caddyfile:[1-9]`)
+
 // FuzzCaddyfile: whatever stands in our blocks, adapting ends with JSON or an
 // error that names the file and the line.
 func FuzzCaddyfile(f *testing.F) {
@@ -92,6 +95,9 @@ func FuzzCaddyfile(f *testing.F) {
 		adapted, _, err := caddyconfig.GetAdapter("caddyfile").Adapt([]byte(input), map[string]any{"filename": "Caddyfile"})
 		if err == nil && !json.Valid(adapted) {
 			t.Fatalf("%q becomes %q", input, adapted)
+		}
+		if err != nil && strings.Contains(err.Error(), "for 'mcp_auth") && !place.MatchString(err.Error()) {
+			t.Fatalf("%q: no file and line in %q", input, err)
 		}
 	})
 }

@@ -52,7 +52,8 @@ type ClientConfig struct {
 // KeysConfig configures the key ring.
 type KeysConfig struct {
 	// The algorithm that signs access tokens: `ES256`, `RS256`, `EdDSA` or
-	// `HS256`. After a change, older tokens stay valid. Default: `ES256`
+	// `HS256`. After a change, older tokens stay valid, except with derive.
+	// Default: `ES256`
 	Algorithm string `json:"algorithm,omitempty"`
 
 	// Encrypts the key ring in the store. At least 32 bytes, for example from

@@ -43,7 +43,8 @@ type Handler struct {
 	// The URLs of the MCP server's endpoints, as people type them into their
 	// clients. Several are one server with several transports: a token for any
 	// of them opens them all. Placeholders are replaced when the configuration
-	// is loaded. Default: the issuer followed by `/mcp`. Example:
+	// is loaded. Default: the issuer followed by `/mcp`, on the issuer's own
+	// host only; every other site needs its own. Example:
 	// `["https://mcp.example.com/mcp", "https://mcp.example.com/sse"]`
 	Resource []string `json:"resource,omitempty"`
 
@@ -87,6 +88,7 @@ type Handler struct {
 	guard  *resource.Guard
 	origin string // of the resource
 	host   bool   // the authorization server answers here too
+	bare   bool   // the resource is the default one
 	names  resource.IdentityHeaders
 }
 
@@ -169,7 +171,7 @@ func configuredApp(ctx caddy.Context) (*App, error) {
 }
 
 func (h *Handler) setDefaults() error {
-	if len(h.Resource) == 0 {
+	if h.bare = len(h.Resource) == 0; h.bare {
 		h.Resource = []string{oauth.OriginOf(h.app.Issuer) + "/mcp"}
 	}
 	repl := caddy.NewReplacer()
@@ -239,9 +241,14 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	if earlyData(r) {
+		return h.refuse(w, r, resource.Decision{Deny: tooEarly})
+	}
+	if h.bare && !sameHost(h.origin, r.Host) {
+		// Or a second site would share tokens with the first one.
 		return h.refuse(w, r, resource.Decision{Deny: &resource.Denial{
-			Status: http.StatusTooEarly, Code: oauth.CodeInvalidRequest,
-			Description: "this request can be replayed, send it again after the handshake", Cause: errors.New("TLS early data"),
+			Status: http.StatusMisdirectedRequest, Code: oauth.CodeInvalidTarget,
+			Description: "this site has no resource of its own: its operator has to name it with the resource option of mcp_auth",
+			Cause:       errors.New("mcp_auth without the resource option on another host than the issuer's"),
 		}})
 	}
 	path := r.URL.Path
@@ -269,13 +276,41 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case d.Preflight:
 		preflight(w, r, d.AllowOrigin)
 		return nil
+	case h.tooLong(w, r):
+		d.Deny = &resource.Denial{
+			Status: http.StatusRequestEntityTooLarge, Code: oauth.CodeInvalidRequest,
+			Description: fmt.Sprintf("the body is longer than %d bytes", h.MaxBody), Cause: errors.New("max_body exceeded"), Token: d.Token,
+		}
+		return h.refuse(w, r, d)
 	case d.Open:
-		h.names.Sanitize(r)
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		return newResponseGuard(w, d, streamEnd{exit: exiting, end: cancel}).serve(next, r.WithContext(ctx))
+		return h.passOpen(w, r, d, next)
 	}
 	return h.pass(w, r, d, next)
+}
+
+// tooEarly refuses what can be replayed (RFC 8470 §5.2).
+var tooEarly = &resource.Denial{
+	Status: http.StatusTooEarly, Code: oauth.CodeInvalidRequest,
+	Description: "this request can be replayed, send it again after the handshake", Cause: errors.New("TLS early data"),
+}
+
+// tooLong reports whether the body is known to be too long, and sees to it that
+// no more than max_body is read otherwise.
+func (h *Handler) tooLong(w http.ResponseWriter, r *http.Request) bool {
+	if h.MaxBody < 0 {
+		return false
+	}
+	r.Body = limitBody(w, r.Body, h.MaxBody)
+	return r.ContentLength > h.MaxBody
+}
+
+// passOpen hands on a request to a path that needs no token.
+func (h *Handler) passOpen(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
+	h.names.Sanitize(r)
+	h.observe(r, oauth.Event{Kind: oauth.EventCall, Reason: "public"}, nil)
+	ctx, cancel := context.WithCancel(r.Context())
+	defer cancel()
+	return newResponseGuard(w, d, streamEnd{exit: exiting, end: cancel}).serve(next, r.WithContext(ctx))
 }
 
 // pass hands a request with a good token on to the upstream server.
@@ -289,16 +324,6 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decisi
 		return h.refuse(w, r, d)
 	}
 	defer h.app.state.calls.leave(d.Token.GrantID)
-	if h.MaxBody > 0 {
-		if r.ContentLength > h.MaxBody {
-			d.Deny = &resource.Denial{
-				Status: http.StatusRequestEntityTooLarge, Code: oauth.CodeInvalidRequest,
-				Description: fmt.Sprintf("the body is longer than %d bytes", h.MaxBody), Cause: errors.New("max_body exceeded"), Token: d.Token,
-			}
-			return h.refuse(w, r, d)
-		}
-		r.Body = limitBody(w, r.Body, h.MaxBody)
-	}
 	h.names.Sanitize(r)
 	h.names.Set(r.Header, d.Token)
 	setPlaceholders(r, d.Token)

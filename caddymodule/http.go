@@ -43,6 +43,25 @@ func earlyData(r *http.Request) bool {
 	return r.Header.Get("Early-Data") == "1" || r.TLS != nil && !r.TLS.HandshakeComplete
 }
 
+// sameHost reports whether a Host header means the host of an origin. The three
+// names of this machine are one, on the same port.
+func sameHost(origin, host string) bool {
+	scheme, want, _ := strings.Cut(origin, "://")
+	canonical, err := oauth.CanonicalResource(scheme + "://" + host)
+	if err != nil {
+		return false
+	}
+	got := strings.TrimPrefix(canonical, scheme+"://")
+	return got == want || oauth.IsLoopbackHost(got) && oauth.IsLoopbackHost(want) && portOf(got) == portOf(want)
+}
+
+func portOf(host string) string {
+	if i := strings.LastIndexByte(host, ':'); i > strings.LastIndexByte(host, ']') {
+		return host[i:]
+	}
+	return ""
+}
+
 // serveAuth answers an endpoint of the authorization server. Its requests and
 // redirects carry codes and credentials in URLs, which the access log would
 // show; the observer writes a line for each step instead.

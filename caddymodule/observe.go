@@ -6,6 +6,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -43,12 +44,12 @@ func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 }
 
 // Observe implements oauth.Observer.
-func (o *observer) Observe(_ context.Context, e oauth.Event) {
+func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 	o.total.WithLabelValues(string(e.Kind), metricCode(e)).Inc()
-	if c := o.logger.Check(level(e), string(e.Kind)); c != nil {
+	if c := o.logger.Check(level(ctx, e), string(e.Kind)); c != nil {
 		c.Write(fields(e)...)
 	}
-	if o.events != nil && e.Kind != oauth.EventCall {
+	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventRequest {
 		o.events.Emit(o.ctx, "mcp_auth."+string(e.Kind), map[string]any{
 			"code": e.Code, "client_id": short(e.ClientID), "subject": e.Subject, "resource": e.Resource,
 			"scope": e.Scope, "family": e.GrantID, "reason": e.Reason, "request_id": e.RequestID,
@@ -65,15 +66,19 @@ func metricCode(e oauth.Event) string {
 	return e.Code
 }
 
-// level: outages are errors; theft and refusals of credentials are warnings;
-// calls are debug, as the access log has them, unless a token was refused.
-func level(e oauth.Event) zapcore.Level {
+// level: outages are errors, theft is a warning. What the access log has too is
+// debug, unless something was refused for its credentials or the request is
+// kept out of the access log: nobody can make a call without a line.
+func level(ctx context.Context, e oauth.Event) zapcore.Level {
+	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	switch {
 	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
 	case e.Kind == oauth.EventRevoke && e.Reason != "user":
 		return zapcore.WarnLevel
-	case e.Kind == oauth.EventCall && e.Code == "":
+	case skipped:
+		return zapcore.InfoLevel
+	case e.Kind == oauth.EventRequest, e.Kind == oauth.EventCall && e.Code == "":
 		return zapcore.DebugLevel
 	}
 	return zapcore.InfoLevel

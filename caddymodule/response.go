@@ -25,7 +25,8 @@ type streamEnd struct {
 
 // responseGuard stands between the upstream server's answer and the client. It
 // keeps the upstream's own authentication, cookies and CORS away from clients,
-// who would take them for ours, and ends event streams with their token.
+// who would take them for ours, and ends streams with their token: answers of
+// any type that don't say how long they are.
 type responseGuard struct {
 	*caddyhttp.ResponseWriterWrapper
 	open    bool   // no token was needed
@@ -91,8 +92,8 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.block()
 		return
 	}
-	if mediaType, _, _ := strings.Cut(h.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(mediaType), "text/event-stream") {
-		g.limitStream()
+	if h.Get("Content-Length") == "" && status != http.StatusNoContent && status != http.StatusNotModified {
+		g.limitStream() // it may go on for ever
 	}
 	g.ResponseWriterWrapper.WriteHeader(status)
 }

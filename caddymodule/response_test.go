@@ -87,10 +87,10 @@ func TestFlushLetsNothingOutBefore(t *testing.T) {
 	}
 }
 
-// stream answers with an event stream until its request is cancelled, and then
+// stream answers with a stream of the type asked for until its request is cancelled, and then
 // does what Caddy's proxy does.
 func stream(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", "text/event-stream; charset=utf-8")
+	w.Header().Set("Content-Type", r.Header.Get("Accept"))
 	w.WriteHeader(http.StatusOK)
 	<-r.Context().Done()
 	panic(http.ErrAbortHandler)
@@ -98,13 +98,18 @@ func stream(w http.ResponseWriter, r *http.Request) {
 
 // TestStreamEndsWithItsToken: SPEC K24.
 func TestStreamEndsWithItsToken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		through(t, streamEnd{at: start.Add(time.Minute)}, stream)
-		if d := time.Since(start); d != time.Minute {
-			t.Errorf("ended after %s", d)
-		}
-	})
+	for _, mediaType := range []string{"text/event-stream; charset=utf-8", "application/x-ndjson", ""} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			through(t, streamEnd{at: start.Add(time.Minute)}, func(w http.ResponseWriter, r *http.Request) {
+				r.Header.Set("Accept", mediaType)
+				stream(w, r)
+			})
+			if d := time.Since(start); d != time.Minute {
+				t.Errorf("%q ended after %s", mediaType, d)
+			}
+		})
+	}
 }
 
 func TestStreamEndsWithItsGrant(t *testing.T) {

@@ -42,6 +42,10 @@ func (h *ServerHandler) ServeHTTP(w http.ResponseWriter, r *http.Request, next c
 	if !server.Owns(r.URL.Path) {
 		return next.ServeHTTP(w, r)
 	}
+	if earlyData(r) {
+		writeJSONError(w, tooEarly.Status, tooEarly.Code, tooEarly.Description)
+		return nil
+	}
 	serveAuth(server, w, withMeta(r))
 	return nil
 }

@@ -109,6 +109,9 @@ func checkDir(dir string) error {
 // went wrong.
 func rootCause(err error) error {
 	text := err.Error()
+	if strings.Contains(text, "in use by another process") {
+		return fmt.Errorf("another demo uses the data directory %s: stop it, or choose another one with XDG_DATA_HOME", caddy.AppDataDir())
+	}
 	if marks := provisioning.FindAllStringIndex(text, -1); len(marks) > 0 {
 		text = text[marks[len(marks)-1][1]:]
 	}

@@ -248,11 +248,11 @@ func (s *Server) redirectTo(req authorizationRequest, result url.Values) string 
 		result.Set("state", req.state)
 	}
 	result.Set("iss", s.cfg.Issuer)
-	sep := "?"
-	if strings.Contains(req.redirectURI, "?") {
+	uri, sep := strings.TrimSuffix(req.redirectURI, "?"), "?"
+	if strings.Contains(uri, "?") {
 		sep = "&"
 	}
-	return strings.TrimSuffix(req.redirectURI, "?") + sep + strings.ReplaceAll(result.Encode(), "+", "%20")
+	return uri + sep + strings.ReplaceAll(result.Encode(), "+", "%20")
 }
 
 func errorValues(e *oauth.Error) url.Values {

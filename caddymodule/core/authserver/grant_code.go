@@ -77,27 +77,26 @@ func (s *Server) checkCode(req tokenRequest, code codeData) error {
 // verifier twice, one of the two stole them, so the grant ends (OAuth 2.1
 // §4.1.3). An invalid second use never gets here.
 func (s *Server) replay(ctx context.Context, now time.Time, id string) error {
-	if err := s.revoke(ctx, now, id, "code_replay"); err != nil {
-		return err
+	g, err := s.deps.Store.Grant(ctx, now, id)
+	if err == nil {
+		err = s.revoke(ctx, now, g, "code_replay")
 	}
-	return oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(errors.New("the code was used before, its grant is revoked"))
+	switch {
+	case err == nil, errors.Is(err, store.ErrRevoked), errors.Is(err, store.ErrNotFound):
+		return oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(errors.New("the code was used before, its grant is revoked"))
+	}
+	return oauth.Unavailable(err)
 }
 
 // expiredReplay answers a code that did not open. An expired one that is
 // otherwise valid and was used before is a replay all the same.
 func (s *Server) expiredReplay(ctx context.Context, now time.Time, req tokenRequest, code codeData, cause error) error {
-	invalid := oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(cause)
-	if !errors.Is(cause, errCodeExpired) || s.checkCode(req, code) != nil {
-		return invalid
+	if errors.Is(cause, errCodeExpired) && s.checkCode(req, code) == nil {
+		if err := s.replay(ctx, now, code.grantID()); asOAuthError(err).Code != oauth.CodeInvalidGrant {
+			return err
+		}
 	}
-	_, err := s.deps.Store.Grant(ctx, now, code.grantID())
-	switch {
-	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrRevoked):
-		return invalid
-	case err != nil:
-		return oauth.Unavailable(err)
-	}
-	return s.replay(ctx, now, code.grantID())
+	return oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(cause)
 }
 
 // newGrant returns the grant that a code becomes.

@@ -156,7 +156,7 @@ func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, gener
 	case generation+1 == g.Generation && s.cfg.Lifetimes.RefreshGrace > 0 && now.Sub(g.RotatedAt) <= s.cfg.Lifetimes.RefreshGrace:
 		return g, nil
 	}
-	if err := s.revoke(ctx, now, g.ID, "refresh_reuse"); err != nil {
+	if err := s.revoke(ctx, now, g, "refresh_reuse"); err != nil {
 		return g, err
 	}
 	return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token was used before, its grant is revoked"))

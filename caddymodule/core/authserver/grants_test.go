@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +62,39 @@ func TestOldRefreshTokenAfterTheWindowIsTheft(t *testing.T) {
 	last := r.events[len(r.events)-3]
 	if last.Kind != oauth.EventRevoke || last.Reason != "refresh_reuse" {
 		t.Errorf("events end with %+v", last)
+	}
+}
+
+// TestRevocationOutlivesAShortenedLifetime: tokens that were made when the
+// lifetime was longer must not come back to life.
+func TestRevocationOutlivesAShortenedLifetime(t *testing.T) {
+	const long = 30 * 24 * time.Hour
+	r := newRig(t, func(c *Config, _ *Deps) { c.Lifetimes.AccessToken = long })
+	c := r.register(t, testClient).ClientID
+	first := r.tokens(t, c)
+	second := r.refresh(t, c, first.RefreshToken)
+	r.cfg.Lifetimes.AccessToken = time.Hour // a new configuration
+	r.pass(DefaultRefreshGrace + time.Second)
+	r.refused(t, refreshForm(c, first.RefreshToken), http.StatusBadRequest, oauth.CodeInvalidGrant)
+	grant := grantOf(t, r, second.RefreshToken)
+	r.pass(long - time.Hour)
+	if err := r.deps.Revoked.Follow(t.Context(), r.clock, r.store); err != nil || !r.deps.Revoked.Revoked(grant) {
+		t.Errorf("the revocation is forgotten while a token could live: %v", err)
+	}
+}
+
+// TestRedirectKeepsItsQuery: the code must arrive in the query, once (SPEC F9).
+func TestRedirectKeepsItsQuery(t *testing.T) {
+	r := newRig(t, nil)
+	for registered, want := range map[string]string{
+		"http://127.0.0.1/cb": "http://127.0.0.1/cb?code=", "http://127.0.0.1/cb?": "http://127.0.0.1/cb?code=",
+		"http://127.0.0.1/cb?x=1": "http://127.0.0.1/cb?x=1&code=", "http://127.0.0.1": "http://127.0.0.1?code=",
+	} {
+		c := r.register(t, `{"redirect_uris":["`+registered+`"]}`).ClientID
+		q := url.Values{"response_type": {"code"}, "client_id": {c}, "code_challenge": {challengeOf(testVerifier)}, "code_challenge_method": {"S256"}}
+		if got := r.do("GET", "/oauth/authorize?"+q.Encode(), "", "").Header().Get("Location"); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s", registered, got)
+		}
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
 // healthTimeout bounds how long a probe waits for the store.
@@ -22,6 +24,7 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	noStore(w)
 	if err := s.deps.Store.Ping(ctx); err != nil {
+		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: "health", Err: err, Status: http.StatusServiceUnavailable})
 		w.Header().Set("Retry-After", "5")
 		writeJSON(w, http.StatusServiceUnavailable, health{"unavailable", "the store does not work: sign-in and refresh are down, the log has the cause"})
 		return

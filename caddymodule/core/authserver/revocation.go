@@ -10,10 +10,8 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
-// revocationMargin is how much longer than an access token's configured life a
-// revocation is remembered: the configuration may have allowed longer lives
-// when the token was made.
-const revocationMargin = 24 * time.Hour
+// revocationMargin is added to a grant's end, for clocks that differ.
+const revocationMargin = 5 * time.Minute
 
 // RevocationSet knows in memory which grants are revoked, so that a call is
 // checked without a look at the store. It learns of revocations at once on
@@ -102,20 +100,18 @@ func (s *RevocationSet) Follow(ctx context.Context, now time.Time, st store.Stor
 }
 
 // revoke ends a grant for a reason, in the store first. It reports an outage
-// instead of pretending; a grant that is gone or revoked already is fine.
-func (s *Server) revoke(ctx context.Context, now time.Time, grantID, reason string) error {
-	r := store.Revocation{
-		GrantID: grantID,
-		Reason:  reason,
-		Until:   now.Add(s.cfg.Lifetimes.AccessToken + revocationMargin),
-	}
+// instead of pretending; a grant that is gone or revoked already is fine. No
+// access token outlives its grant's NotAfter, whatever the lifetimes were when
+// it was made, so the revocation is remembered until then.
+func (s *Server) revoke(ctx context.Context, now time.Time, g store.Grant, reason string) error {
+	r := store.Revocation{GrantID: g.ID, Reason: reason, Until: g.NotAfter.Add(revocationMargin)}
 	done, err := s.deps.Store.RevokeGrant(ctx, now, r)
 	if err != nil {
 		return refreshFailed(err)
 	}
 	s.deps.Revoked.add(r)
 	if done {
-		s.deps.Observer.Observe(ctx, oauth.Event{Kind: oauth.EventRevoke, GrantID: grantID, Reason: reason, Meta: oauth.MetaFrom(ctx)})
+		s.deps.Observer.Observe(ctx, oauth.Event{Kind: oauth.EventRevoke, GrantID: g.ID, Reason: reason, Meta: oauth.MetaFrom(ctx)})
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ func TestSealedValuesHaveOneRole(t *testing.T) {
 // TestRealClientsHaveShortIDs registers what real clients send, from the list
 // that the project keeps, and holds their ids to 1 KiB.
 func TestRealClientsHaveShortIDs(t *testing.T) {
-	text, err := os.ReadFile("testdata/clients.json")
+	text, err := os.ReadFile("testdata/registrations.json")
 	if err != nil {
 		t.Fatal(err)
 	}

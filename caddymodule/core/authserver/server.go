@@ -38,6 +38,7 @@ type Route struct {
 type route struct {
 	Route
 	audience audience
+	observed bool // the endpoint writes an event of its own
 	serve    http.HandlerFunc
 }
 
@@ -85,7 +86,7 @@ func (s *Server) mount() {
 	get, post := []string{"GET", "HEAD"}, []string{"POST"}
 	s.routes = map[string]route{}
 	add := func(path string, methods []string, who audience, h http.HandlerFunc) {
-		s.routes[path] = route{Route{path, methods}, who, h}
+		s.routes[path] = route{Route: Route{path, methods}, audience: who, serve: h}
 	}
 	for _, path := range s.metadataPaths() {
 		add(path, get, scripts, s.serveMetadata)
@@ -108,6 +109,17 @@ func (s *Server) mount() {
 	}
 	if s.cfg.Development {
 		add(s.base+"/dev/token", []string{"GET", "HEAD", "POST"}, programs, s.serveDevToken)
+	}
+	s.markObserved()
+}
+
+// markObserved notes which endpoints write events of their own.
+func (s *Server) markObserved() {
+	for _, path := range []string{"/oauth/authorize", "/oauth/token", "/oauth/register", "/authorize", "/token", "/register", "/dev/token"} {
+		if r, ok := s.routes[s.base+path]; ok {
+			r.observed = true
+			s.routes[s.base+path] = r
+		}
 	}
 }
 
@@ -147,6 +159,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/.well-known/") {
 			allowOrigins(h, []string{"GET", "HEAD"})
 		}
+		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Code: "not_found", Status: http.StatusNotFound})
 		s.notFound(w, r)
 		return
 	}
@@ -162,11 +175,21 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case err == nil:
 		rt.serve(w, r)
-	case rt.audience == people:
-		s.errorPage(w, r, pageError{cause: err})
+		if !rt.observed {
+			s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: rt.Path})
+		}
 	default:
-		s.writeError(w, err)
+		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: rt.Path, Err: err, Code: err.Code, Status: err.Status})
+		s.refuseRequest(w, r, rt, err)
 	}
+}
+
+func (s *Server) refuseRequest(w http.ResponseWriter, r *http.Request, rt route, err *oauth.Error) {
+	if rt.audience == people {
+		s.errorPage(w, r, pageError{cause: err})
+		return
+	}
+	s.writeError(w, err)
 }
 
 // acceptable checks what does not depend on the endpoint's own parameters.

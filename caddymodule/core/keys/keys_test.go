@@ -266,13 +266,12 @@ func TestOtherNodeFollows(t *testing.T) {
 	}
 }
 
-func TestRetireDropsOldKeys(t *testing.T) {
+// TestRetireDropsEveryKey: after a leak the newest key is one of those that
+// leaked.
+func TestRetireDropsEveryKey(t *testing.T) {
 	m := open(t, store.NewMemory(), Options{})
 	token := sign(t, m, start)
 	sealed, _ := m.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
-	if err := m.Rotate(t.Context(), start, true); err != nil {
-		t.Fatal(err)
-	}
 	if n, err := m.Retire(t.Context(), start); n != 1 || err != nil {
 		t.Errorf("dropped %d, %v", n, err)
 	}
@@ -284,6 +283,70 @@ func TestRetireDropsOldKeys(t *testing.T) {
 	}
 	if !verifies(m.Ring(), sign(t, m, start)) || len(m.Ring().Describe()) != 1 {
 		t.Error("the new key does not work")
+	}
+}
+
+// TestRingGrows: sealing keys are kept for ever, and the ring must open however
+// many there are.
+func TestRingGrows(t *testing.T) {
+	for _, alg := range []string{"ES256", "RS256"} {
+		s := store.NewMemory()
+		m := open(t, s, Options{Secret: secret, Algorithm: alg})
+		sealed, _ := m.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
+		for range map[string]int{"ES256": 200, "RS256": 8}[alg] {
+			if err := m.Rotate(t.Context(), start, true); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again := open(t, s, Options{Secret: secret, Algorithm: alg})
+		if _, err := again.Ring().Sealer.Open(PurposeClient, sealed, start); err != nil {
+			t.Errorf("%s: the first client id: %v", alg, err)
+		}
+	}
+}
+
+// slowStore holds a read of the ring open until the test lets it go.
+type slowStore struct {
+	store.Store
+	hold chan struct{}
+	read chan struct{}
+}
+
+func (s *slowStore) KeyRing(ctx context.Context) ([]byte, uint64, error) {
+	ring, version, err := s.Store.KeyRing(ctx)
+	if s.hold != nil {
+		hold := s.hold
+		s.hold = nil
+		close(s.read)
+		<-hold
+	}
+	return ring, version, err
+}
+
+// TestSlowReaderPutsNoOldRingBack: a refresh that read before a rotation must
+// not install what it read after it.
+func TestSlowReaderPutsNoOldRingBack(t *testing.T) {
+	s := &slowStore{Store: store.NewMemory(), read: make(chan struct{})}
+	m := open(t, s, Options{})
+	hold := make(chan struct{})
+	s.hold = hold
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := m.Refresh(context.Background(), start); err != nil {
+			t.Error(err)
+		}
+	})
+	<-s.read
+	wg.Go(func() {
+		if _, err := m.Retire(context.Background(), start); err != nil {
+			t.Error(err)
+		}
+	})
+	before := m.Ring().current(start).kid
+	close(hold)
+	wg.Wait()
+	if m.Ring().current(start).kid == before {
+		t.Error("the retired key is back")
 	}
 }
 

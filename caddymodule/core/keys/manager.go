@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,10 +40,18 @@ const swapAttempts = 5
 
 // Manager owns the current ring.
 type Manager struct {
-	opts    Options
-	store   store.Store
-	ring    atomic.Pointer[Ring]
-	version atomic.Uint64
+	opts  Options
+	store store.Store
+	// changing is held from reading the stored ring until it is installed, so
+	// that no reader puts an older ring back.
+	changing  sync.Mutex
+	installed atomic.Pointer[installed]
+}
+
+// installed is a ring and the version under which it is stored.
+type installed struct {
+	ring    *Ring
+	version uint64
 }
 
 // Open loads the ring, or makes it where there is none yet. It returns
@@ -91,7 +100,7 @@ func (m *Manager) Apply(ctx context.Context, now time.Time) error {
 }
 
 // Ring returns the current snapshot.
-func (m *Manager) Ring() *Ring { return m.ring.Load() }
+func (m *Manager) Ring() *Ring { return m.installed.Load().ring }
 
 // Refresh looks whether another node changed the ring, and takes it over. It
 // also lets a new sealing key take effect when its time has come.
@@ -99,8 +108,11 @@ func (m *Manager) Refresh(ctx context.Context, now time.Time) error {
 	if m.opts.Derive {
 		return nil
 	}
-	if r := m.Ring(); sealingKey(r.data, now) != r.sealing {
-		if err := m.use(r.data, m.version.Load(), now); err != nil {
+	m.changing.Lock()
+	defer m.changing.Unlock()
+	have := m.installed.Load()
+	if sealingKey(have.ring.data, now) != have.ring.sealing {
+		if err := m.use(have.ring.data, have.version, now); err != nil {
 			return err
 		}
 	}
@@ -108,7 +120,7 @@ func (m *Manager) Refresh(ctx context.Context, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("keys: reading the ring: %w", err)
 	}
-	if version == m.version.Load() {
+	if version == have.version {
 		return nil
 	}
 	d, _, err := decode(raw, m.opts.Secret)
@@ -157,23 +169,19 @@ func (m *Manager) Rotate(ctx context.Context, now time.Time, immediately bool) e
 	})
 }
 
-// Retire drops every key but the newest of each kind, and returns how many
-// sealing keys went. Clients that were registered under the dropped keys have
-// to register again, sessions that they hold end: it is meant for keys that
-// leaked.
+// Retire makes new keys, which are used at once, and drops all others. It
+// returns how many sealing keys went. Every token and session ends and every
+// client has to register again: it is meant for keys that leaked.
 func (m *Manager) Retire(ctx context.Context, now time.Time) (int, error) {
 	if m.opts.Derive {
 		return 0, errors.New("keys: a ring that is derived from the secret has no older keys; change the secret")
 	}
 	dropped := 0
 	err := m.update(ctx, now, func(d *ringData, _ kind) (bool, error) {
-		dropped = len(d.Seal) - 1
-		d.Seal = d.Seal[:1]
-		d.Seal[0].Active = earlier(d.Seal[0].Active, now)
-		newest := d.Signing[0]
-		newest.Active, newest.Drop = earlier(newest.Active, now), time.Time{}
-		d.Signing = []signingData{newest}
-		return true, nil
+		dropped = len(d.Seal)
+		err := m.addKeys(d, now, now)
+		d.Seal, d.Signing = d.Seal[:1], d.Signing[:1]
+		return true, err
 	})
 	return dropped, err
 }
@@ -181,6 +189,8 @@ func (m *Manager) Retire(ctx context.Context, now time.Time) (int, error) {
 // update changes the stored ring by compare-and-swap: change gets what is
 // stored and how, and reports whether to write it back.
 func (m *Manager) update(ctx context.Context, now time.Time, change func(d *ringData, is kind) (bool, error)) error {
+	m.changing.Lock()
+	defer m.changing.Unlock()
 	for range swapAttempts {
 		var d ringData
 		is := absent
@@ -214,12 +224,17 @@ func (m *Manager) update(ctx context.Context, now time.Time, change func(d *ring
 }
 
 func (m *Manager) swap(ctx context.Context, now time.Time, version uint64, d ringData) (uint64, error) {
-	if _, err := newRing(d, now); err != nil {
-		return 0, err // never store what can't be read again
-	}
 	raw, err := encode(d, m.opts.Secret)
 	if err != nil {
 		return 0, err
+	}
+	// Never store what can't be read again.
+	again, _, err := decode(raw, m.opts.Secret)
+	if err == nil {
+		_, err = newRing(again, now)
+	}
+	if err != nil {
+		return 0, fmt.Errorf("keys: the changed ring could not be read again: %w", err)
 	}
 	next, err := m.store.SwapKeyRing(ctx, version, raw)
 	if err != nil {
@@ -233,7 +248,6 @@ func (m *Manager) use(d ringData, version uint64, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	m.ring.Store(r)
-	m.version.Store(version)
+	m.installed.Store(&installed{r, version})
 	return nil
 }

@@ -64,10 +64,3 @@ func due(d ringData, now time.Time, every time.Duration) bool {
 func droppable(now time.Time) func(signingData) bool {
 	return func(d signingData) bool { return !d.Drop.IsZero() && !now.Before(d.Drop) }
 }
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
-}

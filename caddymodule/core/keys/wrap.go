@@ -21,6 +21,10 @@ type stored struct {
 
 const purposeRing seal.Purpose = "key_ring"
 
+// maxRing bounds the wrapped form of a ring, in characters. Sealing keys are
+// kept for ever, at about 200 characters each.
+const maxRing = 16 << 20
+
 // encode returns the ring as it goes to the store: wrapped if there is a
 // secret, else in the clear (the store's own permissions protect it).
 func encode(d ringData, secret []byte) ([]byte, error) {
@@ -89,7 +93,7 @@ func wrapper(secret []byte) (*seal.Sealer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
 	}
-	return w, nil
+	return w.WithLimit(maxRing), nil
 }
 
 func marshal(v any) ([]byte, error) {

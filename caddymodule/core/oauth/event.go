@@ -14,6 +14,9 @@ const (
 	EventCall      EventKind = "call"
 	EventDevToken  EventKind = "dev_token"
 	EventKeys      EventKind = "keys"
+	// EventRequest is a request to the authorization server that is none of
+	// the above: a document, a page, or one that no endpoint took.
+	EventRequest EventKind = "request"
 )
 
 // Event is what an operator may know about one step of the protocol.

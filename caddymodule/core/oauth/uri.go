@@ -110,7 +110,7 @@ func validLabel(s string) bool {
 	return true
 }
 
-// checkPath refuses dot segments and encoded control characters, slashes and
+// checkPath refuses dot segments and encoded control characters and
 // backslashes, which servers and browsers resolve differently.
 func checkPath(u *url.URL) error {
 	p := strings.ToLower(u.EscapedPath())

@@ -42,8 +42,7 @@ var (
 // Sanitize removes from a request what its sender has no business to send on:
 // credentials, every spelling of the identity headers, Connection options that
 // would remove headers, trailers, protocol upgrades, and an access_token in the
-// query. It edits r
-// in place; give it a copy whose Header, URL and Trailer are its own.
+// query. It edits r in place, as Caddy's own handlers do.
 func (n IdentityHeaders) Sanitize(r *http.Request) {
 	for name := range r.Header {
 		if n.reserved(name) {

@@ -35,8 +35,8 @@ const (
 	expSize   = 8
 	headSize  = 1 + idSize
 	nonceSize = chacha20poly1305.NonceSizeX
-	// maxText bounds what Open looks at.
-	maxText = 8 << 10
+	// defaultLimit bounds what Open looks at: values that clients carry.
+	defaultLimit = 8 << 10
 )
 
 // encoding is strict so that one value has one spelling only.
@@ -49,6 +49,7 @@ var encoding = base64.RawURLEncoding.Strict()
 // in unpadded base64url. The nonce is random; 24 bytes make repetition
 // impossible in practice. Purpose and key id are authenticated.
 type Sealer struct {
+	limit   int // of what is opened, in characters
 	keys    []key
 	byID    map[[idSize]byte]int
 	ciphers map[cipherKey]cipher.AEAD
@@ -70,7 +71,7 @@ func New(purposes []Purpose, secrets ...[]byte) (*Sealer, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("seal: no key")
 	}
-	s := &Sealer{byID: map[[idSize]byte]int{}, ciphers: map[cipherKey]cipher.AEAD{}}
+	s := &Sealer{limit: defaultLimit, byID: map[[idSize]byte]int{}, ciphers: map[cipherKey]cipher.AEAD{}}
 	for i, secret := range secrets {
 		if len(secret) != KeySize {
 			return nil, fmt.Errorf("seal: key %d has %d bytes, not %d", i, len(secret), KeySize)
@@ -91,6 +92,14 @@ func New(purposes []Purpose, secrets ...[]byte) (*Sealer, error) {
 		}
 	}
 	return s, nil
+}
+
+// WithLimit returns a Sealer with the same keys that opens values of up to n
+// characters. Seal has no limit.
+func (s *Sealer) WithLimit(n int) *Sealer {
+	c := *s
+	c.limit = n
+	return &c
 }
 
 func newCipher(secret []byte, p Purpose) (cipher.AEAD, error) {
@@ -133,7 +142,7 @@ func (s *Sealer) Seal(p Purpose, text []byte, expires time.Time) (string, error)
 // that was not sealed for this purpose by one of the keys, and the text with
 // ErrExpired for a genuine value whose expiry is not after now.
 func (s *Sealer) Open(p Purpose, value string, now time.Time) ([]byte, error) {
-	raw, err := decode(value)
+	raw, err := s.decode(value)
 	if err != nil || len(raw) < headSize+nonceSize+expSize+chacha20poly1305.Overhead || raw[0] != version {
 		return nil, ErrInvalid
 	}
@@ -159,8 +168,8 @@ func (s *Sealer) Open(p Purpose, value string, now time.Time) ([]byte, error) {
 
 // decode reads base64url in its one spelling: the decoder of the standard
 // library would skip line breaks.
-func decode(value string) ([]byte, error) {
-	if len(value) > maxText || strings.ContainsAny(value, "\r\n") {
+func (s *Sealer) decode(value string) ([]byte, error) {
+	if len(value) > s.limit || strings.ContainsAny(value, "\r\n") {
 		return nil, ErrInvalid
 	}
 	raw, err := encoding.DecodeString(value)

@@ -40,7 +40,7 @@ func (s *Sealer) CheckTag(p Purpose, msg, tag []byte) bool {
 // storage. It returns ErrInvalid where no key of the sealer made the value; it
 // does not check the rest, which is Open's work.
 func (s *Sealer) Companion(p Purpose, value string) ([]byte, error) {
-	raw, err := decode(value)
+	raw, err := s.decode(value)
 	if err != nil || len(raw) < headSize {
 		return nil, ErrInvalid
 	}

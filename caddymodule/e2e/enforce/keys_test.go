@@ -288,9 +288,9 @@ func TestRotation(t *testing.T) {
 		wantStatus(t, c.Refresh(t, refresh), http.StatusOK)
 	})
 	retire(t, g, c, access, refresh)
-	t.Run("retirement spares what the newest keys made", func(t *testing.T) {
-		wantStatus(t, call(t, g.URL+"/mcp", bearer(newAccess)...), http.StatusOK)
-		wantStatus(t, newClient.Refresh(t, newRefresh), http.StatusOK)
+	t.Run("retirement ends what the newest keys made too: they leaked with the others", func(t *testing.T) {
+		wantInvalid(t, call(t, g.URL+"/mcp", bearer(newAccess)...))
+		wantStatus(t, newClient.Refresh(t, newRefresh), http.StatusUnauthorized)
 	})
 }
 

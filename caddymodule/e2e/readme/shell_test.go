@@ -162,7 +162,7 @@ func checkOperating(t *testing.T, g *gatewaytest.Gateway, out string) {
 			KeyID string `json:"kid"`
 		} `json:"signing_keys"`
 	}
-	if err := json.Unmarshal([]byte(lines[3]), &retired); err != nil || retired.Sealing != 2 || len(retired.Signing) != 1 {
+	if err := json.Unmarshal([]byte(lines[3]), &retired); err != nil || retired.Sealing != 3 || len(retired.Signing) != 1 {
 		t.Errorf("retiring: %v %s", err, lines[3])
 	}
 }

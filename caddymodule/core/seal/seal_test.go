@@ -143,7 +143,8 @@ func FuzzOpen(f *testing.F) {
 	f.Add("")
 	f.Add(good[:20])
 	f.Fuzz(func(t *testing.T, v string) {
-		if text, err := s.Open(apple, v, time.Unix(1, 0)); err == nil && (v != good || string(text) != "hello") {
+		// A fuzzing worker has the same key and seals its own good value.
+		if text, err := s.Open(apple, v, time.Unix(1, 0)); err == nil && string(text) != "hello" {
 			t.Fatalf("%q opens to %q", v, text)
 		}
 	})

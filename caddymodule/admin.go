@@ -21,8 +21,8 @@ func init() {
 //	GET  /mcp_auth/keys          lists the signing keys
 //	POST /mcp_auth/keys/rotate   adds new keys; they take over after ten minutes,
 //	                             or at once with ?immediately
-//	POST /mcp_auth/keys/retire   drops every key but the newest: tokens, sessions
-//	                             and registered clients of the others end
+//	POST /mcp_auth/keys/retire   makes new keys and drops all others: every token,
+//	                             session and client registration ends
 type Admin struct{}
 
 // CaddyModule returns the Caddy module information.

@@ -243,17 +243,12 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	if earlyData(r) {
 		return h.refuse(w, r, resource.Decision{Deny: tooEarly})
 	}
-	if h.bare && !sameHost(h.origin, r.Host) {
-		// Or a second site would share tokens with the first one.
-		return h.refuse(w, r, resource.Decision{Deny: &resource.Denial{
-			Status: http.StatusMisdirectedRequest, Code: oauth.CodeInvalidTarget,
-			Description: "this site has no resource of its own: its operator has to name it with the resource option of mcp_auth",
-			Cause:       errors.New("mcp_auth without the resource option on another host than the issuer's"),
-		}})
-	}
 	path := r.URL.Path
 	switch {
 	case path == oauth.WellKnownResource || strings.HasPrefix(path, oauth.WellKnownResource+"/"):
+		if h.strayed(r) {
+			return h.refuse(w, r, resource.Decision{Deny: misdirected})
+		}
 		h.serveMetadata(w, r, strings.TrimPrefix(path, oauth.WellKnownResource))
 		return nil
 	case h.host:
@@ -268,6 +263,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case strings.HasPrefix(path, oauth.WellKnownServer), strings.HasPrefix(path, oauth.WellKnownOpenID):
 		writeJSONError(w, http.StatusNotFound, "not_found", "the authorization server is "+h.app.Issuer)
 		return nil
+	}
+	if h.strayed(r) {
+		return h.refuse(w, r, resource.Decision{Deny: misdirected})
 	}
 	d := h.guard.Check(r)
 	switch {
@@ -286,6 +284,18 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return h.passOpen(w, r, d, next)
 	}
 	return h.pass(w, r, d, next)
+}
+
+// strayed reports whether a request came to another host than the default
+// resource's: a second site without a resource of its own, which would share
+// tokens with the first one. The authorization server answers there all the
+// same, so that a health probe may use an address.
+func (h *Handler) strayed(r *http.Request) bool { return h.bare && !sameHost(h.origin, r.Host) }
+
+var misdirected = &resource.Denial{
+	Status: http.StatusMisdirectedRequest, Code: oauth.CodeInvalidTarget,
+	Description: "this site has no resource of its own: its operator has to name it with the resource option of mcp_auth",
+	Cause:       errors.New("mcp_auth without the resource option on another host than the issuer's"),
 }
 
 // tooEarly refuses what can be replayed (RFC 8470 §5.2).

@@ -60,7 +60,7 @@ func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 // metricCode is the OAuth error code, or no_token for a call without a token, which
 // has no code.
 func metricCode(e oauth.Event) string {
-	if e.Code == "" && e.Err != nil {
+	if e.Kind == oauth.EventCall && e.Code == "" && e.Err != nil {
 		return "no_token"
 	}
 	return e.Code

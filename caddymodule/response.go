@@ -15,6 +15,9 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
+// exitDrain is how long answers to calls may still take when the process ends.
+const exitDrain = 10 * time.Second
+
 // streamEnd says when an open stream must end.
 type streamEnd struct {
 	exit  <-chan struct{}         // closed when the process ends
@@ -33,7 +36,9 @@ type responseGuard struct {
 	origin  string // may read the answer, or empty
 	stream  streamEnd
 	server  string // the Server header before the upstream set its own
+	get     bool   // the request was a GET
 	wrote   bool
+	events  bool // the answer is an event stream
 	blocked bool // the upstream's answer was replaced
 	ended   atomic.Bool
 	release []func()
@@ -49,16 +54,18 @@ func newResponseGuard(w http.ResponseWriter, d resource.Decision, stream streamE
 	}
 }
 
-// serve calls the next handler. A stream that was ended because its token
-// ended is complete as far as the client can tell; the proxy, which sees a
-// broken connection, wants to abort it.
+// serve calls the next handler. An event stream that was ended because its
+// token ended is complete as far as the client can tell, which will connect
+// again; the proxy, which sees a broken connection, wants to abort it. Any other
+// answer stays broken, so that nobody takes a part for the whole.
 func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err error) {
+	g.get = r.Method == http.MethodGet
 	defer func() {
 		g.dropTrailers()
 		for _, f := range g.release {
 			f()
 		}
-		if !g.ended.Load() {
+		if !g.ended.Load() || !g.events {
 			return
 		}
 		if p := recover(); p != nil {
@@ -78,7 +85,7 @@ func (g *responseGuard) WriteHeader(status int) {
 		return
 	}
 	h := g.Header()
-	foreignChallenge := status == http.StatusUnauthorized || status == http.StatusForbidden && h.Get("WWW-Authenticate") != ""
+	foreignChallenge := !g.open && (status == http.StatusUnauthorized || status == http.StatusForbidden && h.Get("WWW-Authenticate") != "")
 	g.clean()
 	if status >= 100 && status < 200 {
 		g.ResponseWriterWrapper.WriteHeader(status)
@@ -92,10 +99,20 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.block()
 		return
 	}
-	if h.Get("Content-Length") == "" && status != http.StatusNoContent && status != http.StatusNotModified {
-		g.limitStream() // it may go on for ever
+	if g.mayGoOn(status) {
+		g.limitStream()
 	}
 	g.ResponseWriterWrapper.WriteHeader(status)
+}
+
+// mayGoOn reports whether an answer may be an endless stream. A JSON answer is
+// one message, to a call whose token was good when it was made.
+func (g *responseGuard) mayGoOn(status int) bool {
+	h := g.Header()
+	mediaType, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
+	g.events = strings.TrimSpace(mediaType) == "text/event-stream"
+	return g.events || h.Get("Content-Length") == "" && strings.TrimSpace(mediaType) != "application/json" &&
+		status != http.StatusNoContent && status != http.StatusNotModified
 }
 
 // clean removes what the upstream server has no business to tell our clients.
@@ -150,9 +167,18 @@ func (g *responseGuard) limitStream() {
 	go func() {
 		select {
 		case <-g.stream.exit:
-			end()
 		case <-over:
+			return
 		}
+		if !g.get || !g.events {
+			// It may be the answer to a call, and end by itself.
+			select {
+			case <-time.After(exitDrain):
+			case <-over:
+				return
+			}
+		}
+		end()
 	}()
 	if !g.stream.at.IsZero() {
 		timer := time.AfterFunc(time.Until(g.stream.at), end)

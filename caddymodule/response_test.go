@@ -87,27 +87,51 @@ func TestFlushLetsNothingOutBefore(t *testing.T) {
 	}
 }
 
-// stream answers with a stream of the type asked for until its request is cancelled, and then
-// does what Caddy's proxy does.
-func stream(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Type", r.Header.Get("Accept"))
-	w.WriteHeader(http.StatusOK)
-	<-r.Context().Done()
-	panic(http.ErrAbortHandler)
+// streamOf answers with a stream of a type until its request is cancelled, and
+// then does what Caddy's proxy does.
+func streamOf(mediaType string) func(http.ResponseWriter, *http.Request) {
+	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", mediaType)
+		w.WriteHeader(http.StatusOK)
+		<-r.Context().Done()
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// TestLateAnswerIsWhole: a JSON answer that takes longer than its token lives,
+// or than the process had meant to, is not cut.
+func TestLateAnswerIsWhole(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		exit := make(chan struct{})
+		close(exit)
+		w := through(t, streamEnd{exit: exit, at: time.Now().Add(-time.Second)}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, `{"result":`)
+			time.Sleep(time.Hour)
+			if r.Context().Err() == nil {
+				_, _ = io.WriteString(w, `1}`)
+			}
+		})
+		if w.Body.String() != `{"result":1}` {
+			t.Errorf("got %s", w.Body)
+		}
+	})
 }
 
 // TestStreamEndsWithItsToken: SPEC K24.
 func TestStreamEndsWithItsToken(t *testing.T) {
-	for _, mediaType := range []string{"text/event-stream; charset=utf-8", "application/x-ndjson", ""} {
+	for mediaType, clean := range map[string]bool{"text/event-stream; charset=utf-8": true, "application/x-ndjson": false, "": false} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now()
-			through(t, streamEnd{at: start.Add(time.Minute)}, func(w http.ResponseWriter, r *http.Request) {
-				r.Header.Set("Accept", mediaType)
-				stream(w, r)
-			})
-			if d := time.Since(start); d != time.Minute {
-				t.Errorf("%q ended after %s", mediaType, d)
-			}
+			defer func() {
+				if d := time.Since(start); d != time.Minute {
+					t.Errorf("%q ended after %s", mediaType, d)
+				}
+				if broken := recover() != nil; broken == clean {
+					t.Errorf("%q: the client sees it broken: %v", mediaType, broken)
+				}
+			}()
+			through(t, streamEnd{at: start.Add(time.Minute)}, streamOf(mediaType))
 		})
 	}
 }
@@ -119,7 +143,7 @@ func TestStreamEndsWithItsGrant(t *testing.T) {
 			timer := time.AfterFunc(5*time.Second, end)
 			return func() { timer.Stop() }
 		}
-		through(t, streamEnd{at: start.Add(time.Hour), watch: watch}, stream)
+		through(t, streamEnd{at: start.Add(time.Hour), watch: watch}, streamOf("text/event-stream"))
 		if d := time.Since(start); d != 5*time.Second {
 			t.Errorf("ended after %s", d)
 		}
@@ -130,7 +154,7 @@ func TestStreamEndsWithTheProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, exit := time.Now(), make(chan struct{})
 		time.AfterFunc(time.Second, func() { close(exit) })
-		through(t, streamEnd{exit: exit}, stream)
+		through(t, streamEnd{exit: exit}, streamOf("text/event-stream"))
 		if d := time.Since(start); d != time.Second {
 			t.Errorf("ended after %s", d)
 		}

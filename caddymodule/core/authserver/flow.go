@@ -53,7 +53,7 @@ func (s *Server) checkUnattended(r *http.Request, req authorizationRequest) erro
 		return nil
 	}
 	return pageError{cause: oauth.Errorf(oauth.CodeAccessDenied,
-		"this development server approves without asking, so it answers only programs on its own machine. Configure a login, or set insecure_auto_approve if you really mean it").
+		"this development server approves without asking, so it answers only programs on its own machine: configure a login for others").
 		WithStatus(http.StatusForbidden)}
 }
 

@@ -123,11 +123,12 @@ func (s *Server) newGrant(c Client, code codeData, now time.Time) store.Grant {
 }
 
 // grantExpires is until when the record of a grant that was used now is kept:
-// as long as it can be refreshed, and longer than its code in any case, or a
-// swept grant would let the code in again.
+// as long as it can be refreshed or has a live access token, so that theft can
+// still end it; and longer than its code in any case, or a swept grant would
+// let the code in again.
 func (s *Server) grantExpires(g store.Grant, now time.Time) time.Time {
 	l := s.cfg.Lifetimes
-	expires := now.Add(l.RefreshIdle)
+	expires := now.Add(max(l.RefreshIdle, l.AccessToken))
 	if expires.After(g.NotAfter) {
 		expires = g.NotAfter
 	}

@@ -24,10 +24,11 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	noStore(w)
 	if err := s.deps.Store.Ping(ctx); err != nil {
-		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: "health", Err: err, Status: http.StatusServiceUnavailable})
+		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: "health", Err: err, Code: oauth.CodeTemporarilyUnavailable, Status: http.StatusServiceUnavailable})
 		w.Header().Set("Retry-After", "5")
 		writeJSON(w, http.StatusServiceUnavailable, health{"unavailable", "the store does not work: sign-in and refresh are down, the log has the cause"})
 		return
 	}
+	s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: "health"})
 	writeJSON(w, http.StatusOK, health{Status: "ok"})
 }

@@ -115,7 +115,7 @@ func (s *Server) mount() {
 
 // markObserved notes which endpoints write events of their own.
 func (s *Server) markObserved() {
-	for _, path := range []string{"/oauth/authorize", "/oauth/token", "/oauth/register", "/authorize", "/token", "/register", "/dev/token"} {
+	for _, path := range []string{"/oauth/authorize", "/oauth/token", "/oauth/register", "/oauth/health", "/authorize", "/token", "/register", "/dev/token"} {
 		if r, ok := s.routes[s.base+path]; ok {
 			r.observed = true
 			s.routes[s.base+path] = r

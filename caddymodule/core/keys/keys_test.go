@@ -251,6 +251,24 @@ func TestRotateAgainWhileAKeyWaits(t *testing.T) {
 	}
 }
 
+// TestRestlessRotation: whoever rotates more often than keys take to become
+// active must not lose the key that signs meanwhile.
+func TestRestlessRotation(t *testing.T) {
+	m := open(t, store.NewMemory(), Options{TokenLifetime: time.Hour})
+	for now := start; now.Before(start.Add(27 * time.Hour)); now = now.Add(publishLead - time.Minute) {
+		token := sign(t, m, now)
+		if err := m.Rotate(t.Context(), now, false); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := m.Maintain(t.Context(), now.Add(publishLead-time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		if !verifies(m.Ring(), token) {
+			t.Fatalf("after %s a token of nine minutes is not valid", now.Sub(start))
+		}
+	}
+}
+
 func TestOtherNodeFollows(t *testing.T) {
 	s := store.NewMemory()
 	a, b := open(t, s, Options{}), open(t, s, Options{})

@@ -30,7 +30,9 @@ func (m *Manager) addSigningKey(d *ringData, now, active time.Time) error {
 	// A key that waits for its turn has signed nothing, and this one takes it.
 	d.Signing = slices.DeleteFunc(d.Signing, func(s signingData) bool { return s.Active.After(now) })
 	for i := range d.Signing {
-		if d.Signing[i].Drop.IsZero() {
+		// The first is the one that signs; it may have made way for a waiting
+		// key before, and goes on until this one takes over.
+		if i == 0 || d.Signing[i].Drop.IsZero() {
 			d.Signing[i].Drop = active.Add(m.opts.TokenLifetime + dropMargin)
 		}
 	}

@@ -249,6 +249,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		if h.strayed(r) {
 			return h.refuse(w, r, resource.Decision{Deny: misdirected})
 		}
+		h.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: oauth.WellKnownResource}, nil)
 		h.serveMetadata(w, r, strings.TrimPrefix(path, oauth.WellKnownResource))
 		return nil
 	case h.host:
@@ -261,6 +262,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 			return nil
 		}
 	case strings.HasPrefix(path, oauth.WellKnownServer), strings.HasPrefix(path, oauth.WellKnownOpenID):
+		h.observe(r, oauth.Event{Kind: oauth.EventRequest, Code: "not_found", Status: http.StatusNotFound}, nil)
 		writeJSONError(w, http.StatusNotFound, "not_found", "the authorization server is "+h.app.Issuer)
 		return nil
 	}

@@ -28,8 +28,8 @@ type streamEnd struct {
 
 // responseGuard stands between the upstream server's answer and the client. It
 // keeps the upstream's own authentication, cookies and CORS away from clients,
-// who would take them for ours, and ends streams with their token: answers of
-// any type that don't say how long they are.
+// who would take them for ours, and ends streams with their token: event
+// streams, and other answers but JSON that don't say how long they are.
 type responseGuard struct {
 	*caddyhttp.ResponseWriterWrapper
 	open    bool   // no token was needed

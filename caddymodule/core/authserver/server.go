@@ -38,7 +38,6 @@ type Route struct {
 type route struct {
 	Route
 	audience audience
-	observed bool // the endpoint writes an event of its own
 	serve    http.HandlerFunc
 }
 
@@ -89,14 +88,14 @@ func (s *Server) mount() {
 		s.routes[path] = route{Route: Route{path, methods}, audience: who, serve: h}
 	}
 	for _, path := range s.metadataPaths() {
-		add(path, get, scripts, s.serveMetadata)
+		add(path, get, scripts, s.noted(path, s.serveMetadata))
 	}
 	oauthRoot := s.base + "/oauth"
-	add(oauthRoot+"/jwks.json", get, scripts, s.serveJWKS)
+	add(oauthRoot+"/jwks.json", get, scripts, s.noted(oauthRoot+"/jwks.json", s.serveJWKS))
 	add(oauthRoot+"/authorize", []string{"GET", "HEAD", "POST"}, people, s.serveAuthorize)
 	add(oauthRoot+"/token", post, scripts, s.serveToken)
 	add(oauthRoot+"/health", get, programs, s.serveHealth)
-	s.docs.mount(oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, h) })
+	s.docs.mount(oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, s.noted(path, h)) })
 	if !s.cfg.Registration.Off {
 		add(oauthRoot+"/register", post, scripts, s.serveRegister)
 	}
@@ -110,16 +109,13 @@ func (s *Server) mount() {
 	if s.cfg.Development {
 		add(s.base+"/dev/token", []string{"GET", "HEAD", "POST"}, programs, s.serveDevToken)
 	}
-	s.markObserved()
 }
 
-// markObserved notes which endpoints write events of their own.
-func (s *Server) markObserved() {
-	for _, path := range []string{"/oauth/authorize", "/oauth/token", "/oauth/register", "/oauth/health", "/authorize", "/token", "/register", "/dev/token"} {
-		if r, ok := s.routes[s.base+path]; ok {
-			r.observed = true
-			s.routes[s.base+path] = r
-		}
+// noted writes an event for an endpoint that has none of its own.
+func (s *Server) noted(path string, h http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		h(w, r)
+		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: path})
 	}
 }
 
@@ -175,9 +171,6 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNoContent)
 	case err == nil:
 		rt.serve(w, r)
-		if !rt.observed {
-			s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: rt.Path})
-		}
 	default:
 		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: rt.Path, Err: err, Code: err.Code, Status: err.Status})
 		s.refuseRequest(w, r, rt, err)

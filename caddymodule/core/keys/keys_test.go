@@ -269,6 +269,20 @@ func TestRestlessRotation(t *testing.T) {
 	}
 }
 
+// TestRotateAfterTheClockWasSetBack: the key that signs must not be taken for
+// one that waits.
+func TestRotateAfterTheClockWasSetBack(t *testing.T) {
+	m := open(t, store.NewMemory(), Options{TokenLifetime: time.Hour})
+	earlier := start.Add(-time.Hour)
+	token := sign(t, m, earlier)
+	if err := m.Rotate(t.Context(), earlier, true); err != nil {
+		t.Fatal(err)
+	}
+	if !verifies(m.Ring(), token) {
+		t.Error("the key that signed is gone")
+	}
+}
+
 func TestOtherNodeFollows(t *testing.T) {
 	s := store.NewMemory()
 	a, b := open(t, s, Options{}), open(t, s, Options{})

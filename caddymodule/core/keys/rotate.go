@@ -28,7 +28,10 @@ func (m *Manager) addSigningKey(d *ringData, now, active time.Time) error {
 		return err
 	}
 	// A key that waits for its turn has signed nothing, and this one takes it.
-	d.Signing = slices.DeleteFunc(d.Signing, func(s signingData) bool { return s.Active.After(now) })
+	// The oldest stays even so: it signs where the clock was set back.
+	oldest := len(d.Signing) - 1
+	waiting := func(s signingData) bool { return s.Active.After(now) }
+	d.Signing = append(slices.DeleteFunc(slices.Clone(d.Signing[:oldest]), waiting), d.Signing[oldest])
 	for i := range d.Signing {
 		// The first is the one that signs; it may have made way for a waiting
 		// key before, and goes on until this one takes over.

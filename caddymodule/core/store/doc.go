@@ -6,7 +6,8 @@
 // must pass. Implementations that write to disk or to a server live in
 // caddymodule/stores, one folder each, and are Caddy guest modules.
 //
-// What is kept is small on purpose. Registered clients, pending sign-ins and
-// authorization codes are sealed values that clients carry themselves; only
-// grants (what a person approved), revocations and the key ring are stored.
+// What is kept is small on purpose. Registered clients, pending sign-ins,
+// browser sessions and authorization codes are sealed values that clients and
+// browsers carry themselves; only grants (what a person approved), keys that
+// are used up, revocations and the key ring are stored.
 package store

@@ -2,36 +2,43 @@ package store
 
 import (
 	"bytes"
+	"cmp"
 	"container/heap"
 	"container/list"
 	"context"
 	"crypto/rand"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// sweepLimit is how many records one call of [Memory.Sweep] removes at most.
-const sweepLimit = 1000
-
 // Memory is a [Store] that keeps everything in this process and nothing across
 // a restart: for tests and for servers whose sessions may be lost.
 type Memory struct {
 	mu      sync.Mutex
 	grants  map[string]*heldGrant
+	persons map[string]map[string]*heldGrant // by subject, then by id
+	used    map[string]*heldUse
 	feed    *list.List // of *heldRevocation, oldest first
 	feedID  string     // tells this feed's cursors from those of another life
 	feedSeq uint64     // sequence number of the newest entry, ever
 	ring    []byte
 	version uint64
-	queue   dueQueue // every grant and feed entry, the next to expire first
+	queue   dueQueue // every grant, used key and feed entry, the next to expire first
 }
 
 // heldGrant is a grant with what Memory knows about it.
 type heldGrant struct {
 	Grant
 	due *due
+}
+
+// heldUse is a used key with what Memory knows about it.
+type heldUse struct {
+	first time.Time
+	due   *due
 }
 
 // heldRevocation is an entry of the feed.
@@ -43,9 +50,11 @@ type heldRevocation struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
-		grants: make(map[string]*heldGrant),
-		feed:   list.New(),
-		feedID: rand.Text(),
+		grants:  make(map[string]*heldGrant),
+		persons: make(map[string]map[string]*heldGrant),
+		used:    make(map[string]*heldUse),
+		feed:    list.New(),
+		feedID:  rand.Text(),
 	}
 }
 
@@ -60,12 +69,15 @@ func (m *Memory) CreateGrant(ctx context.Context, now time.Time, g Grant) error 
 	if ok && h.due.at.After(now) {
 		return ErrExists
 	}
-	if !ok {
-		h = &heldGrant{due: &due{id: g.ID}}
+	if ok {
+		m.dropPerson(h)
+	} else {
+		h = &heldGrant{due: &due{kind: dueGrant, id: g.ID}}
 		m.grants[g.ID] = h
 		heap.Push(&m.queue, h.due)
 	}
-	h.Grant = g
+	h.Grant = copied(g)
+	m.addPerson(h)
 	m.postpone(h.due, g.Expires)
 	return nil
 }
@@ -82,9 +94,9 @@ func (m *Memory) Grant(ctx context.Context, now time.Time, id string) (Grant, er
 		return Grant{}, err
 	}
 	if !h.Revoked.IsZero() {
-		return h.Grant, ErrRevoked
+		return copied(h.Grant), ErrRevoked
 	}
-	return h.Grant, nil
+	return copied(h.Grant), nil
 }
 
 // RotateGrant implements [Store].
@@ -99,15 +111,16 @@ func (m *Memory) RotateGrant(ctx context.Context, now time.Time, r Rotation) (Gr
 	case err != nil:
 		return Grant{}, err
 	case !h.Revoked.IsZero():
-		return h.Grant, ErrRevoked
+		return copied(h.Grant), ErrRevoked
 	case h.Generation != r.From:
-		return h.Grant, ErrConflict
+		return copied(h.Grant), ErrConflict
 	}
 	h.Generation++
 	h.RotatedAt = now
+	h.UsedAt, h.UsedFrom = now, r.UsedFrom
 	h.Expires = r.Expires
 	m.postpone(h.due, r.Expires)
-	return h.Grant, nil
+	return copied(h.Grant), nil
 }
 
 // RevokeGrant implements [Store].
@@ -128,10 +141,89 @@ func (m *Memory) RevokeGrant(ctx context.Context, now time.Time, r Revocation) (
 	if r.Until.After(h.due.at) {
 		m.postpone(h.due, r.Until)
 	}
+	m.appendFeed(r)
+	return true, nil
+}
+
+// Grants implements [Store].
+func (m *Memory) Grants(ctx context.Context, now time.Time, subject string, limit int) ([]Grant, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var out []Grant
+	for _, h := range m.persons[subject] {
+		if h.Revoked.IsZero() && h.Expires.After(now) {
+			out = append(out, h.Grant)
+		}
+	}
+	slices.SortFunc(out, func(a, b Grant) int {
+		return cmp.Or(b.Created.Compare(a.Created), cmp.Compare(a.ID, b.ID))
+	})
+	out = slices.Clone(out[:min(len(out), max(limit, 0))])
+	for i := range out {
+		out[i] = copied(out[i])
+	}
+	return out, nil
+}
+
+// TouchGrants implements [Store].
+func (m *Memory) TouchGrants(ctx context.Context, now time.Time, uses []GrantUse) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, u := range uses {
+		h, err := m.live(now, u.GrantID)
+		if err == nil && h.Revoked.IsZero() && u.At.After(h.UsedAt) {
+			h.UsedAt, h.UsedFrom = u.At, u.From
+		}
+	}
+	return nil
+}
+
+// Use implements [Store].
+func (m *Memory) Use(ctx context.Context, now time.Time, key string, until time.Time) (time.Time, error) {
+	if err := ctx.Err(); err != nil {
+		return time.Time{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	h, ok := m.used[key]
+	if ok && h.due.at.After(now) {
+		return h.first, ErrExists
+	}
+	if !ok {
+		h = &heldUse{due: &due{kind: dueUse, id: key}}
+		m.used[key] = h
+		heap.Push(&m.queue, h.due)
+	}
+	h.first = now
+	m.postpone(h.due, until)
+	return now, nil
+}
+
+// EndSessions implements [Store].
+func (m *Memory) EndSessions(ctx context.Context, _ time.Time, r Revocation) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := r.CheckSessions(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.appendFeed(r)
+	return nil
+}
+
+// appendFeed gives an entry the feed's next number and keeps it.
+func (m *Memory) appendFeed(r Revocation) {
 	m.feedSeq++
 	e := m.feed.PushBack(&heldRevocation{Revocation: r, seq: m.feedSeq})
 	heap.Push(&m.queue, &due{at: r.Until, entry: e})
-	return true, nil
 }
 
 // Revocations implements [Store].
@@ -203,26 +295,6 @@ func (m *Memory) SwapKeyRing(ctx context.Context, version uint64, ring []byte) (
 	return m.version, nil
 }
 
-// Sweep implements [Store].
-func (m *Memory) Sweep(ctx context.Context, now time.Time) (int, error) {
-	if err := ctx.Err(); err != nil {
-		return 0, err
-	}
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	n := 0
-	for n < sweepLimit && len(m.queue) > 0 && !m.queue[0].at.After(now) {
-		d := heap.Pop(&m.queue).(*due)
-		if d.entry != nil {
-			m.feed.Remove(d.entry)
-		} else {
-			delete(m.grants, d.id)
-		}
-		n++
-	}
-	return n, nil
-}
-
 // Ping implements [Store].
 func (m *Memory) Ping(ctx context.Context) error {
 	return ctx.Err()
@@ -237,50 +309,30 @@ func (m *Memory) live(now time.Time, id string) (*heldGrant, error) {
 	return h, nil
 }
 
-// postpone gives a record another end.
-func (m *Memory) postpone(d *due, at time.Time) {
-	d.at = at
-	heap.Fix(&m.queue, d.index)
+// addPerson enters a grant under its person.
+func (m *Memory) addPerson(h *heldGrant) {
+	grants := m.persons[h.User.Subject]
+	if grants == nil {
+		grants = make(map[string]*heldGrant)
+		m.persons[h.User.Subject] = grants
+	}
+	grants[h.ID] = h
 }
 
-// due says when a grant or a feed entry is no longer of use.
-type due struct {
-	at    time.Time
-	id    string        // of the grant, if entry is nil
-	entry *list.Element // of the feed
-	index int           // place in the queue
+// dropPerson takes a grant away from its person.
+func (m *Memory) dropPerson(h *heldGrant) {
+	grants := m.persons[h.User.Subject]
+	delete(grants, h.ID)
+	if len(grants) == 0 {
+		delete(m.persons, h.User.Subject)
+	}
 }
 
-// dueQueue is a [heap.Interface] ordered by time.
-type dueQueue []*due
-
-func (q dueQueue) Len() int           { return len(q) }
-func (q dueQueue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
-
-func (q dueQueue) Swap(i, j int) {
-	q[i], q[j] = q[j], q[i]
-	q[i].index, q[j].index = i, j
+// copied returns a grant that shares no memory with g.
+func copied(g Grant) Grant {
+	g.User.Groups = slices.Clone(g.User.Groups)
+	return g
 }
 
-// Push implements [heap.Interface].
-func (q *dueQueue) Push(x any) {
-	d := x.(*due)
-	d.index = len(*q)
-	*q = append(*q, d)
-}
-
-// Pop implements [heap.Interface].
-func (q *dueQueue) Pop() any {
-	old := *q
-	last := len(old) - 1
-	d := old[last]
-	old[last] = nil
-	*q = old[:last]
-	return d
-}
-
-// Interface guards.
-var (
-	_ Store          = (*Memory)(nil)
-	_ heap.Interface = (*dueQueue)(nil)
-)
+// Interface guard.
+var _ Store = (*Memory)(nil)

@@ -34,9 +34,11 @@ var (
 // compared with whole-second precision or finer. A record whose Expires is not
 // after now is treated as absent by every method, whether or not it was swept.
 //
-// Strings are valid UTF-8 without NUL and come back byte for byte. Times come
-// back as the same moment, to the microsecond at least; their location may get
-// lost. The key ring is any bytes.
+// Strings are valid UTF-8 without NUL and come back byte for byte. Ids, used
+// keys and subjects may have up to 300 bytes. Times come back as the same
+// moment, to the microsecond at least; their location may get lost. No groups
+// may come back as nil. The key ring is any bytes. What a method takes and
+// returns belongs to the caller: the store keeps no reference to it.
 type Store interface {
 	// CreateGrant stores a new grant. It returns ErrExists if a grant with this
 	// id was ever created and has not expired, revoked or not: this is what
@@ -48,9 +50,10 @@ type Store interface {
 	Grant(ctx context.Context, now time.Time, id string) (Grant, error)
 
 	// RotateGrant moves the grant from generation r.From to r.From+1, sets
-	// RotatedAt to now and Expires to r.Expires, and returns the new state. If
-	// the generation is another one, it returns the current grant with
-	// ErrConflict; if the grant is revoked, the grant with ErrRevoked.
+	// RotatedAt and UsedAt to now, Expires and UsedFrom to what r says, and
+	// returns the new state. If the generation is another one, it returns the
+	// current grant with ErrConflict; if the grant is revoked, the grant with
+	// ErrRevoked.
 	RotateGrant(ctx context.Context, now time.Time, r Rotation) (Grant, error)
 
 	// RevokeGrant marks the grant as revoked and appends a Revocation to the
@@ -60,6 +63,32 @@ type Store interface {
 	// revocation's Until, whichever is later, so that its code can't be
 	// redeemed again.
 	RevokeGrant(ctx context.Context, now time.Time, r Revocation) (bool, error)
+
+	// Grants returns the grants of a person that are neither revoked nor
+	// expired, at most limit of them, none if limit is not positive. The newest
+	// comes first: by Created, and among those of one moment by ID, byte by
+	// byte. The person is who User.Subject is byte for byte.
+	Grants(ctx context.Context, now time.Time, subject string, limit int) ([]Grant, error)
+
+	// TouchGrants sets UsedAt and UsedFrom of grants. A use that is not later
+	// than the grant's UsedAt is left out, and so is one of a grant that is
+	// gone or revoked; they are no error. One grant may have several uses, in
+	// any order. Nothing else changes, and the feed gets no entry.
+	TouchGrants(ctx context.Context, now time.Time, uses []GrantUse) error
+
+	// Use marks a key as used until the moment given, and returns now. If the
+	// key is marked already, it changes nothing and returns ErrExists with the
+	// now of the call that marked it: of any number of callers exactly one gets
+	// nil. A mark whose until is not after now is treated as absent, also one
+	// that was over when it was made: the caller sees to it that what it guards
+	// is over by then too. Keys have nothing to do with the ids of grants.
+	Use(ctx context.Context, now time.Time, key string, until time.Time) (first time.Time, err error)
+
+	// EndSessions appends a revocation of browser sessions to the feed: of one
+	// session, or of a person's. It does not look at any grant. An entry that
+	// CheckSessions finds fault with is refused, with an error that is none of
+	// the package's.
+	EndSessions(ctx context.Context, now time.Time, r Revocation) error
 
 	// Revocations returns the feed's entries after the cursor, oldest first,
 	// whose Until is after now, and the cursor to continue from. The empty
@@ -116,6 +145,17 @@ type Grant struct {
 	// NotAfter is when the grant ends even if it is refreshed (absolute
 	// lifetime). Expires is never later.
 	NotAfter time.Time `json:"not_after"`
+	// UsedAt is when a program last used the grant, and UsedFrom the address it
+	// came from, as far as is known: refreshing sets both, calls do it with a
+	// delay. Created and the address of the first redemption in the beginning.
+	// Both are empty for a grant from before they were kept, until it is used:
+	// RotatedAt then says the most.
+	UsedAt   time.Time `json:"used_at,omitzero"`
+	UsedFrom string    `json:"used_from,omitempty"`
+	// ClientHash changes when the metadata of a client that keeps its id
+	// change: what was approved then is not approved any more. Empty for a
+	// client that can't change.
+	ClientHash string `json:"client_hash,omitempty"`
 	// Revoked is when the grant was revoked; zero while it is good.
 	Revoked time.Time `json:"revoked,omitzero"`
 }
@@ -127,6 +167,18 @@ type User struct {
 	// Name and Email are for people; Email may be empty.
 	Name  string `json:"name,omitempty"`
 	Email string `json:"email,omitempty"`
+	// EmailVerified says that the method vouched for the address.
+	EmailVerified bool `json:"email_verified,omitempty"`
+	// Groups are those that the method named at sign-in.
+	// GroupsUnknown says that there may be more, and GroupsOf which groups the
+	// rules named then, if Groups are only those.
+	Groups        []string `json:"groups,omitempty"`
+	GroupsUnknown bool     `json:"groups_unknown,omitempty"`
+	GroupsOf      string   `json:"groups_of,omitempty"`
+	// Login is the id of the method, and Version what it said of how the person
+	// signs in: another one ends the grant at its next refresh.
+	Login   string `json:"login,omitempty"`
+	Version string `json:"version,omitempty"`
 }
 
 // Rotation asks for a grant's next generation.
@@ -137,17 +189,46 @@ type Rotation struct {
 	From uint64
 	// Expires is the grant's new Expires; the caller keeps it within NotAfter.
 	Expires time.Time
+	// UsedFrom is the address of the program. RotateGrant sets UsedAt to now.
+	UsedFrom string
 }
 
-// Revocation is an entry of the feed from which every node learns that access
-// tokens of a grant are no longer good.
+// GrantUse says that a program used a grant.
+type GrantUse struct {
+	// GrantID names the grant.
+	GrantID string
+	// At is when, From the address that the program came from.
+	At   time.Time
+	From string
+}
+
+// Revocation is an entry of the feed from which every node learns what is no
+// longer good: the tokens of a grant, one browser session, or all browser
+// sessions of a person. Exactly one of GrantID, Session and Subject is set.
 type Revocation struct {
 	// GrantID names the grant.
-	GrantID string `json:"grant_id"`
+	GrantID string `json:"grant_id,omitempty"`
+	// Session names a browser session that was signed out.
+	Session string `json:"session,omitempty"`
+	// Subject names a person; Before is when what ends must have begun.
+	Subject string    `json:"subject,omitempty"`
+	Before  time.Time `json:"before,omitzero"`
 	// Reason is a short fixed word for the log: "code_replay",
-	// "refresh_reuse", "user".
+	// "refresh_reuse", "user", "sign_out", "sign_out_everywhere".
 	Reason string `json:"reason"`
-	// Until is when the grant's last access token has expired; after it the
+	// Until is when nothing of it could be good any more anyway; after it the
 	// entry is of no use and may be swept.
 	Until time.Time `json:"until"`
+}
+
+// CheckSessions says what is wrong with r as an entry for [Store.EndSessions],
+// which takes one that names a session or a person, not both, and no grant.
+func (r Revocation) CheckSessions() error {
+	switch {
+	case r.GrantID != "":
+		return errors.New("store: the end of a session must not name a grant")
+	case (r.Session == "") == (r.Subject == ""):
+		return errors.New("store: the end of a session must name either a session or a person")
+	}
+	return nil
 }

@@ -99,6 +99,75 @@ func BenchmarkGrant(b *testing.B) {
 	})
 }
 
+// BenchmarkGrants is the account page of somebody with a few programs, where
+// many have some.
+func BenchmarkGrants(b *testing.B) {
+	const persons, each = 1000, 10
+	s := openTest(b, newPath(b))
+	parallel(b, persons*each, func(i int) error {
+		g := testGrant(fmt.Sprint(i))
+		g.User.Subject = fmt.Sprint("user-", i%persons)
+		return s.CreateGrant(b.Context(), testNow, g)
+	})
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		grants, err := s.Grants(b.Context(), testNow, fmt.Sprint("user-", i%persons), 100)
+		if err != nil || len(grants) != each {
+			b.Fatal(len(grants), err)
+		}
+	}
+}
+
+// BenchmarkTouchGrants is a report of 100 uses.
+func BenchmarkTouchGrants(b *testing.B) {
+	const each = 100
+	s := filled(b, 10_000)
+	uses := make([]store.GrantUse, each)
+	defer reportCommits(b, s)()
+	for i := range b.N {
+		for j := range uses {
+			at := testNow.Add(time.Duration(i+1) * time.Second)
+			uses[j] = store.GrantUse{GrantID: fmt.Sprint((i*each + j) % 10_000), At: at, From: "192.0.2.9"}
+		}
+		must(b, s.TouchGrants(b.Context(), testNow, uses))
+	}
+}
+
+func BenchmarkUse(b *testing.B) {
+	s := openTest(b, newPath(b))
+	defer reportCommits(b, s)()
+	for i := range b.N {
+		_, err := s.Use(b.Context(), testNow, fmt.Sprint(i), testNow.Add(time.Hour))
+		must(b, err)
+	}
+}
+
+// BenchmarkUseAgain is a replay, which writes nothing.
+func BenchmarkUseAgain(b *testing.B) {
+	s := openTest(b, newPath(b))
+	_, err := s.Use(b.Context(), testNow, "k", testNow.Add(time.Hour))
+	must(b, err)
+	defer reportCommits(b, s)()
+	for range b.N {
+		_, _ = s.Use(b.Context(), testNow, "k", testNow.Add(time.Hour))
+	}
+}
+
+// BenchmarkMigrate is the first start after the update.
+func BenchmarkMigrate(b *testing.B) {
+	s := filled(b, 10_000)
+	path := s.file.path
+	must(b, s.Close())
+	for range b.N {
+		b.StopTimer()
+		asLayout1(b, path)
+		b.StartTimer()
+		s, err := Open(path)
+		must(b, err)
+		must(b, s.Close())
+	}
+}
+
 // BenchmarkRevocations is the poll that finds nothing new, once a second on
 // every node.
 func BenchmarkRevocations(b *testing.B) {

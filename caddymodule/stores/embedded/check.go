@@ -98,15 +98,11 @@ func checkContent(p *pages) error {
 	if err := c.checkMeta(); err != nil {
 		return err
 	}
-	if len(names) != len(buckets) {
-		return fmt.Errorf("%d buckets, not %d", len(names), len(buckets))
+	checks := c.checks()
+	if len(names) != len(checks)+1 {
+		return fmt.Errorf("%d buckets, not %d", len(names), len(checks)+1)
 	}
-	for bucket, fn := range map[string]leaf{
-		string(bucketGrants):     c.grant,
-		string(bucketGrantsDue):  c.index(bucketGrantsDue, &c.grantsDue),
-		string(bucketRevoked):    c.entry,
-		string(bucketRevokedDue): c.index(bucketRevokedDue, &c.revokedDue),
-	} {
+	for bucket, fn := range checks {
 		value, ok := names[bucket]
 		if !ok {
 			return fmt.Errorf("bucket %s is missing", bucket)
@@ -115,7 +111,7 @@ func checkContent(p *pages) error {
 			return fmt.Errorf("bucket %s: %w", bucket, err)
 		}
 	}
-	if c.grants != c.grantsDue || c.revoked != c.revokedDue {
+	if !c.agrees() {
 		return errors.New("records and index disagree")
 	}
 	return nil
@@ -123,11 +119,38 @@ func checkContent(p *pages) error {
 
 // content collects what the records say about each other.
 type content struct {
-	meta map[string][]byte
-	last uint64 // number of the newest feed entry
-	seed maphash.Seed
+	meta   map[string][]byte
+	layout uint64
+	last   uint64 // number of the newest feed entry
+	seed   maphash.Seed
 	// Each record has one index entry: the two tallies of a pair are equal.
-	grants, grantsDue, revoked, revokedDue tally
+	grants, grantsDue   tally
+	persons, personsKey tally // those of grants that are not revoked
+	used, usedDue       tally
+	revoked, revokedDue tally
+}
+
+// checks returns what to do with each bucket but meta, by its name.
+func (c *content) checks() map[string]leaf {
+	checks := map[string]leaf{
+		string(bucketGrants):     c.grant,
+		string(bucketGrantsDue):  c.index(bucketGrantsDue, &c.grantsDue),
+		string(bucketRevoked):    c.entry,
+		string(bucketRevokedDue): c.index(bucketRevokedDue, &c.revokedDue),
+	}
+	if c.layout > 1 {
+		checks[string(bucketPersons)] = c.index(bucketPersons, &c.personsKey)
+		checks[string(bucketUsed)] = c.use
+		checks[string(bucketUsedDue)] = c.index(bucketUsedDue, &c.usedDue)
+	}
+	return checks
+}
+
+// agrees reports whether every record has its index entries, and no index has
+// more than that.
+func (c *content) agrees() bool {
+	return c.grants == c.grantsDue && c.revoked == c.revokedDue && c.used == c.usedDue &&
+		(c.layout == 1 || c.persons == c.personsKey)
 }
 
 // tally is a sum over a set of keys that doesn't depend on their order.
@@ -158,12 +181,8 @@ func (c *content) checkMeta() error {
 	if err != nil {
 		return err
 	}
-	n, err := parseNumber(v)
-	if err != nil {
+	if c.layout, err = parseLayout(v); err != nil {
 		return err
-	}
-	if n > schema {
-		return &newerError{n}
 	}
 	for _, key := range metaKeys {
 		v, err := unseal(bucketMeta, key, c.meta[string(key)])
@@ -189,7 +208,13 @@ func (c *content) grant(isBucket bool, key, value []byte) error {
 	if err != nil {
 		return err
 	}
-	c.add(&c.grants, dueKey(r.due(), key))
+	if r.Grant.ID != string(key) {
+		return fmt.Errorf("%w: grant under another's key", errDamaged)
+	}
+	c.add(&c.grants, r.dueKey())
+	if k := r.personKey(); k != nil {
+		c.add(&c.persons, k)
+	}
 	return nil
 }
 

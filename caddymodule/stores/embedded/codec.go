@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -12,20 +13,26 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
-// schema is the version of the file's layout that this code writes.
-const schema = 1
+// schema is the version of the file's layout that this code writes. Layout 1,
+// which it reads (migrate.go), had no persons and no used keys.
+const schema = 2
 
 // Buckets of the file.
 var (
 	bucketMeta       = []byte("meta")
 	bucketGrants     = []byte("grants")
 	bucketGrantsDue  = []byte("grants_due")
+	bucketPersons    = []byte("persons")
+	bucketUsed       = []byte("used")
+	bucketUsedDue    = []byte("used_due")
 	bucketRevoked    = []byte("revoked")
 	bucketRevokedDue = []byte("revoked_due")
 )
 
 // buckets lists all of them.
-var buckets = [][]byte{bucketMeta, bucketGrants, bucketGrantsDue, bucketRevoked, bucketRevokedDue}
+var buckets = [][]byte{
+	bucketMeta, bucketGrants, bucketGrantsDue, bucketPersons, bucketUsed, bucketUsedDue, bucketRevoked, bucketRevokedDue,
+}
 
 // Keys of the meta bucket.
 var (
@@ -84,6 +91,37 @@ func (r record) due() time.Time {
 	return r.Grant.Expires
 }
 
+// dueKey is the record's key in the index of ends; nil for no record.
+func (r record) dueKey() []byte {
+	if r.Grant.ID == "" {
+		return nil
+	}
+	return dueKey(r.due(), []byte(r.Grant.ID))
+}
+
+// personKey is the record's key in the index of persons, which has the grants
+// that are not revoked; nil for none.
+func (r record) personKey() []byte {
+	if r.Grant.ID == "" || !r.Grant.Revoked.IsZero() {
+		return nil
+	}
+	created := dueKey(r.Grant.Created, nil)
+	for i := range created {
+		created[i] ^= 0xFF // the newest first
+	}
+	return append(append(personPrefix(r.Grant.User.Subject), created...), r.Grant.ID...)
+}
+
+// personLen is the length of what stands before the id in such a key.
+const personLen = sha256.Size + timeLen
+
+// personPrefix is how the keys of a person's grants begin: a hash, so that no
+// subject is too long and none is the beginning of another.
+func personPrefix(subject string) []byte {
+	sum := sha256.Sum256([]byte(subject))
+	return sum[:]
+}
+
 // encode turns a record or an entry into JSON. It refuses text that JSON would
 // silently change.
 func encode(v any, texts ...string) ([]byte, error) {
@@ -97,9 +135,17 @@ func encode(v any, texts ...string) ([]byte, error) {
 
 // encodeRecord is encode for grants.
 func encodeRecord(r record) ([]byte, error) {
-	g := r.Grant
-	return encode(r, g.ID, g.ClientID, g.ClientName, g.RedirectURI, g.User.Subject, g.User.Name, g.User.Email,
-		g.Resource, g.Scope)
+	g := &r.Grant
+	for _, at := range []*time.Time{
+		&g.AuthTime, &g.Created, &g.RotatedAt, &g.Expires, &g.NotAfter, &g.UsedAt, &g.Revoked, &r.Keep,
+	} {
+		*at = at.UTC() // JSON would drop the seconds of an odd time zone
+	}
+	texts := append([]string{
+		g.ID, g.ClientID, g.ClientName, g.RedirectURI, g.Resource, g.Scope, g.UsedFrom, g.ClientHash,
+		g.User.Subject, g.User.Name, g.User.Email, g.User.Login,
+	}, g.User.Groups...)
+	return encode(r, texts...)
 }
 
 // decode reads what encode wrote.

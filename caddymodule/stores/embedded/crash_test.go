@@ -24,7 +24,10 @@ var _ = onPlatform(map[string]func(string) error{"hammer": childHammers})
 //
 //	create <id>
 //	rotate <id> <generation it came from>
+//	touch <id> <minute>
 //	revoke <id>
+//	use <key>
+//	end <session>
 //	swap <new version> <ring>
 func childHammers(path string) error {
 	s, err := Open(path)
@@ -48,8 +51,8 @@ func childHammers(path string) error {
 	return <-failed
 }
 
-// hammerGrants creates grants for ever; every one is rotated, every third one
-// is revoked, and now and then the sweeper runs.
+// hammerGrants creates grants for ever; every one is rotated and used, every
+// third one is revoked, and now and then the sweeper runs.
 func hammerGrants(s *Store, name string, say func(string, ...any)) error {
 	ctx := context.Background()
 	for i := 0; ; i++ {
@@ -65,6 +68,9 @@ func hammerGrants(s *Store, name string, say func(string, ...any)) error {
 			}
 			say("rotate %s %d", id, from)
 		}
+		if err := hammerUses(ctx, s, id, say); err != nil {
+			return err
+		}
 		if i%3 == 0 {
 			r := store.Revocation{GrantID: id, Reason: "user", Until: testNow.Add(time.Hour)}
 			if did, err := s.RevokeGrant(ctx, testNow, r); err != nil || !did {
@@ -76,6 +82,28 @@ func hammerGrants(s *Store, name string, say func(string, ...any)) error {
 			return err
 		}
 	}
+}
+
+// hammerUses notes uses of a grant, uses a key and ends a session, all under
+// one name.
+func hammerUses(ctx context.Context, s *Store, id string, say func(string, ...any)) error {
+	for minute := range 2 {
+		u := store.GrantUse{GrantID: id, At: testNow.Add(time.Duration(minute+1) * time.Minute), From: "192.0.2.9"}
+		if err := s.TouchGrants(ctx, testNow, []store.GrantUse{u}); err != nil {
+			return err
+		}
+		say("touch %s %d", id, minute+1)
+	}
+	if _, err := s.Use(ctx, testNow, id, testNow.Add(time.Hour)); err != nil {
+		return err
+	}
+	say("use %s", id)
+	r := store.Revocation{Session: id, Reason: "sign_out", Until: testNow.Add(time.Hour)}
+	if err := s.EndSessions(ctx, testNow, r); err != nil {
+		return err
+	}
+	say("end %s", id)
+	return nil
 }
 
 // hammerSweep stores a grant that is over at once, and sweeps.
@@ -113,7 +141,10 @@ func hammerRing(s *Store, say func(string, ...any)) error {
 type ledger struct {
 	created    map[string]bool
 	generation map[string]uint64
+	touched    map[string]uint64
 	revoked    map[string]bool
+	used       map[string]bool
+	ended      map[string]bool
 	version    uint64
 	ring       string
 	steps      int
@@ -132,6 +163,15 @@ func (l *ledger) note(t *testing.T, line string) {
 	case "rotate":
 		_, err = fmt.Sscanf(line, "rotate %s %d", &id, &n)
 		l.generation[id] = max(l.generation[id], n+1)
+	case "touch":
+		_, err = fmt.Sscanf(line, "touch %s %d", &id, &n)
+		l.touched[id] = max(l.touched[id], n)
+	case "use":
+		_, err = fmt.Sscanf(line, "use %s", &id)
+		l.used[id] = true
+	case "end":
+		_, err = fmt.Sscanf(line, "end %s", &id)
+		l.ended[id] = true
 	case "revoke":
 		_, err = fmt.Sscanf(line, "revoke %s", &id)
 		l.revoked[id] = true
@@ -154,9 +194,26 @@ func (l *ledger) check(t *testing.T, s *Store) {
 	ctx := t.Context()
 	entries, _, err := s.Revocations(ctx, testNow, "")
 	must(t, err)
-	inFeed := map[string]int{}
+	inFeed, ended := map[string]int{}, map[string]int{}
 	for _, e := range entries {
 		inFeed[e.GrantID]++
+		ended[e.Session]++
+	}
+	for session := range l.ended {
+		if ended[session] != 1 {
+			t.Fatalf("session %s has %d feed entries", session, ended[session])
+		}
+	}
+	grants, err := s.Grants(ctx, testNow, testGrant("").User.Subject, 1<<30)
+	must(t, err)
+	listed := map[string]bool{}
+	for _, g := range grants {
+		listed[g.ID] = true
+	}
+	for key := range l.used {
+		if first, err := s.Use(ctx, testNow, key, testNow.Add(time.Hour)); !errors.Is(err, store.ErrExists) || !first.Equal(testNow) {
+			t.Fatalf("key %s can be used again: %v, %v", key, first, err)
+		}
 	}
 	for id := range l.created {
 		g, err := s.Grant(ctx, testNow, id)
@@ -166,6 +223,10 @@ func (l *ledger) check(t *testing.T, s *Store) {
 			t.Fatalf("%s was acknowledged: %v", id, err)
 		case g.Generation < l.generation[id]:
 			t.Fatalf("%s is back at generation %d, %d was acknowledged", id, g.Generation, l.generation[id])
+		case g.UsedAt.Before(testNow.Add(time.Duration(l.touched[id])*time.Minute)) && l.touched[id] > 0:
+			t.Fatalf("%s was used at %v, minute %d was acknowledged", id, g.UsedAt, l.touched[id])
+		case listed[id] == revoked:
+			t.Fatalf("%s: revoked %v, in its person's list %v", id, revoked, listed[id])
 		case l.revoked[id] && !revoked:
 			t.Fatalf("%s is good again after its revocation", id)
 		case revoked && inFeed[id] != 1, !revoked && inFeed[id] != 0:
@@ -192,7 +253,10 @@ func (l *ledger) check(t *testing.T, s *Store) {
 // file, and looks for what was acknowledged.
 func TestKill(t *testing.T) {
 	path := newPath(t)
-	l := &ledger{created: map[string]bool{}, generation: map[string]uint64{}, revoked: map[string]bool{}}
+	l := &ledger{
+		created: map[string]bool{}, generation: map[string]uint64{}, touched: map[string]uint64{},
+		revoked: map[string]bool{}, used: map[string]bool{}, ended: map[string]bool{},
+	}
 	for round := range 6 {
 		before := l.steps
 		killAfter(t, child(t, "hammer", path), l, 200+150*round)
@@ -202,7 +266,8 @@ func TestKill(t *testing.T) {
 		must(t, s.Close())
 		t.Logf("round %d: %d steps acknowledged before the kill", round, l.steps-before)
 	}
-	if len(l.generation) == 0 || len(l.revoked) == 0 || l.version == 0 {
+	if len(l.generation) == 0 || len(l.touched) == 0 || len(l.revoked) == 0 || len(l.used) == 0 ||
+		len(l.ended) == 0 || l.version == 0 {
 		t.Error("the load did not have every kind of step")
 	}
 }

@@ -3,11 +3,13 @@ package embedded
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.etcd.io/bbolt"
 )
@@ -213,6 +215,43 @@ func TestRefusesInconsistent(t *testing.T) {
 		"no key ring":         func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyRing) },
 		"feed number too low": func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keyFeedSeq, number(5)) },
 		"missing bucket":      func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketRevokedDue) },
+		"grant without its person": func(tx *bbolt.Tx) error {
+			k, _ := tx.Bucket(bucketPersons).Cursor().First()
+			return tx.Bucket(bucketPersons).Delete(k)
+		},
+		"revoked grant in the list": func(tx *bbolt.Tx) error {
+			r, _, err := getRecord(tx, "grant-0")
+			must(t, err)
+			r.Grant.Revoked = time.Time{}
+			return put(tx, bucketPersons, r.personKey(), nil)
+		},
+		"grant in another's list": func(tx *bbolt.Tx) error {
+			r, _, err := getRecord(tx, "grant-7")
+			must(t, err)
+			must(t, tx.Bucket(bucketPersons).Delete(r.personKey()))
+			r.Grant.User.Subject = "mallory"
+			return put(tx, bucketPersons, r.personKey(), nil)
+		},
+		"used key without index": func(tx *bbolt.Tx) error {
+			k, _ := tx.Bucket(bucketUsedDue).Cursor().First()
+			return tx.Bucket(bucketUsedDue).Delete(k)
+		},
+		"used key that is free again": func(tx *bbolt.Tx) error { return tx.Bucket(bucketUsed).Delete(useKey("key-7")) },
+		"used keys swapped": func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketUsed)
+			return b.Put(useKey("key-1"), b.Get(useKey("key-3")))
+		},
+		"used key of odd length": func(tx *bbolt.Tx) error {
+			return putUse(tx, []byte("short"), nil, use{First: testNow, Until: testNow})
+		},
+		"no used keys": func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketUsed) },
+		"layout 0":     func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(0)) },
+		"layout of before with the buckets of now": func(tx *bbolt.Tx) error {
+			return put(tx, bucketMeta, keySchema, number(1))
+		},
+		"layout of now with the buckets of before": func(tx *bbolt.Tx) error {
+			return errors.Join(tx.DeleteBucket(bucketPersons), tx.DeleteBucket(bucketUsed), tx.DeleteBucket(bucketUsedDue))
+		},
 		"swapped grants": func(tx *bbolt.Tx) error {
 			b := tx.Bucket(bucketGrants)
 			return b.Put([]byte("grant-1"), b.Get([]byte("grant-3")))

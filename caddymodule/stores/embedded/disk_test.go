@@ -148,3 +148,47 @@ func limitFiles(size uint64) error {
 	}
 	return nil
 }
+
+var _ = onPlatform(map[string]func(string) error{"full disk, older file": childOpensOnFullDisk})
+
+// TestOlderLayoutOnFullDisk brings a file up to date on a disk without room:
+// that fails, with an error and a file that is as good as before, and is done
+// when there is room again.
+func TestOlderLayoutOnFullDisk(t *testing.T) {
+	path := newPath(t)
+	s, err := Open(path)
+	must(t, err)
+	parallel(t, 2000, func(i int) error { return s.CreateGrant(t.Context(), testNow, testGrant(fmt.Sprint(i))) })
+	must(t, s.Close())
+	asLayout1(t, path)
+	must(t, child(t, "full disk, older file", path).Run())
+	s = openTest(t, path)
+	grants, err := s.Grants(t.Context(), testNow, "user-1", 1<<20)
+	if err != nil || len(grants) != 2000 {
+		t.Fatalf("%d grants, %v", len(grants), err)
+	}
+}
+
+// childOpensOnFullDisk tries to open a file of layout 1 at several limits.
+func childOpensOnFullDisk(path string) error {
+	signal.Ignore(syscall.SIGXFSZ) // then the write fails with an error
+	for _, limit := range []uint64{0, 20 << 10} {
+		if err := limitFiles(limit); err != nil {
+			return err
+		}
+		s, err := Open(path)
+		if err == nil {
+			return errors.Join(fmt.Errorf("limit %d: it opened", limit), s.Close())
+		}
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "layout 1 can't be brought to layout 2") {
+			return fmt.Errorf("limit %d: a strange error: %w", limit, err)
+		}
+		if err := limitFiles(^uint64(0)); err != nil {
+			return err
+		}
+		if err := checkFile(path); err != nil {
+			return fmt.Errorf("after limit %d: %w", limit, err)
+		}
+	}
+	return nil
+}

@@ -15,8 +15,16 @@
 //	meta          schema version, feed id, newest feed number, key ring, probe
 //	grants        grant id → record
 //	grants_due    end of a grant + its id → nothing; what Sweep walks
+//	persons       SHA-256 of a subject + time of creation, bits flipped + grant
+//	              id → nothing; has the grants that are not revoked
+//	used          SHA-256 of a used key → when it was used, and until when that counts
+//	used_due      end of a used key + its hash → nothing
 //	revoked       feed number → entry
 //	revoked_due   end of an entry + its feed number → nothing
+//
+// A person's grants stand together, the newest first, so that listing some
+// reads no more than those. Hashes have one length: no subject is the beginning
+// of another, and none is too long for a key.
 //
 // bbolt guards its header with a checksum and its pages with nothing. So every
 // value begins with a CRC-32C over bucket, key and value, which every read
@@ -28,6 +36,11 @@
 // before anything is mapped or written (check.go). Whatever fails is refused
 // with the path and the way out, and not one byte of it changes. An empty
 // file, and a database without any bucket, are taken for new.
+//
+// A file of layout 1, which had no persons and no used keys, is proven in the
+// same way and then brought to this layout, in one transaction (migrate.go).
+// There is no way back: older versions of this program refuse the file and
+// leave it alone.
 //
 // # Writing
 //

@@ -19,12 +19,15 @@ func init() {
 // shares what the running configuration has open.
 var pool = caddy.NewUsagePool()
 
-// Module keeps grants, revocations and the key ring in one file on this
-// machine. It is the default store; for several nodes use another one.
+// Module keeps grants, revocations, what was used up and the key ring in one
+// file on this machine. It is the default store; for several nodes use another
+// one.
 //
 // The file holds the server's keys: it is readable by its owner only. Copy it
 // for a backup while Caddy is stopped. It must be on a local disk, as locks on
-// network file systems can't be relied on.
+// network file systems can't be relied on. A newer version of this program
+// brings the file up to date when it starts; older ones refuse it then, so keep
+// a copy if you may want to go back.
 type Module struct {
 	// Path is the database file. It is created, with its folder, if it is not
 	// there. Global placeholders such as `{env.STATE_DIR}` are replaced.

@@ -233,8 +233,14 @@ func (f *file) openLocked() error {
 		f.gone = err
 		return err
 	}
-	if err := layOut(db); err != nil {
-		return errors.Join(openError(f.path, err), db.Close())
+	err = layOut(db)
+	if err == nil {
+		err = migrate(db)
+	}
+	if err != nil {
+		err = errors.Join(openError(f.path, err), db.Close())
+		f.gone = err
+		return err
 	}
 	f.db, f.info, f.gone = db, info, nil
 	f.doubt.Store(false)

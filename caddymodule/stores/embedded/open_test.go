@@ -40,6 +40,14 @@ func sampleFile(t *testing.T) ([]byte, func(*Store) error) {
 			must(t, err)
 		}
 	}
+	for i := range sampleGrants {
+		_, err := s.Use(ctx, testNow, fmt.Sprint("key-", i), testNow.Add(time.Hour+time.Duration(i)))
+		must(t, err)
+	}
+	must(t, s.TouchGrants(ctx, testNow, []store.GrantUse{{GrantID: "grant-7", At: testNow.Add(time.Minute), From: "192.0.2.9"}}))
+	until := testNow.Add(time.Hour)
+	must(t, s.EndSessions(ctx, testNow, store.Revocation{Session: "s", Reason: "sign_out", Until: until}))
+	must(t, s.EndSessions(ctx, testNow, store.Revocation{Subject: "user-1", Before: testNow, Reason: "sign_out_everywhere", Until: until}))
 	_, err = s.SwapKeyRing(ctx, 0, []byte("the key ring"))
 	must(t, err)
 	want, err := contentOf(s)
@@ -66,6 +74,18 @@ func contentOf(s *Store) (string, error) {
 			return "", err
 		}
 		fmt.Fprintln(&b, g, err)
+	}
+	grants, err := s.Grants(ctx, testNow, "user-1", 2*sampleGrants)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintln(&b, grants)
+	for i := range sampleGrants {
+		first, err := s.Use(ctx, testNow, fmt.Sprint("key-", i), testNow) // leaves no mark
+		if err != nil && !isVerdict(err) {
+			return "", err
+		}
+		fmt.Fprintln(&b, first.UTC(), err)
 	}
 	entries, _, err := s.Revocations(ctx, testNow, "")
 	if err != nil {

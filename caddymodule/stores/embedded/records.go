@@ -57,22 +57,55 @@ func liveRecord(tx *bbolt.Tx, now time.Time, id string) (record, error) {
 }
 
 // putRecord stores a grant's record in the place of old, which is zero if there
-// was none, and keeps the index in step.
+// was none, and keeps the indexes in step.
 func putRecord(tx *bbolt.Tx, old, next record) error {
-	id := []byte(next.Grant.ID)
 	v, err := encodeRecord(next)
 	if err != nil {
 		return err
 	}
-	if old.Grant.ID != "" {
-		if err := tx.Bucket(bucketGrantsDue).Delete(dueKey(old.due(), id)); err != nil {
+	if err := moveIndex(tx, bucketGrantsDue, old.dueKey(), next.dueKey()); err != nil {
+		return err
+	}
+	if err := moveIndex(tx, bucketPersons, old.personKey(), next.personKey()); err != nil {
+		return err
+	}
+	return put(tx, bucketGrants, []byte(next.Grant.ID), v)
+}
+
+// moveIndex moves an index entry from one key to another; nil is no entry.
+func moveIndex(tx *bbolt.Tx, index, from, to []byte) error {
+	if bytes.Equal(from, to) {
+		return nil
+	}
+	if from != nil {
+		if err := tx.Bucket(index).Delete(from); err != nil {
 			return err
 		}
 	}
-	if err := put(tx, bucketGrantsDue, dueKey(next.due(), id), nil); err != nil {
-		return err
+	if to == nil {
+		return nil
 	}
-	return put(tx, bucketGrants, id, v)
+	return put(tx, index, to, nil)
+}
+
+// personsRecord returns the record that an entry of the index of persons leads
+// to, expired or not.
+func personsRecord(tx *bbolt.Tx, subject string, key, sealed []byte) (record, error) {
+	if _, err := unseal(bucketPersons, key, sealed); err != nil {
+		return record{}, err
+	}
+	if len(key) < personLen {
+		return record{}, fmt.Errorf("%w: key of %d bytes", errDamaged, len(key))
+	}
+	r, found, err := getRecord(tx, string(key[personLen:]))
+	if err != nil {
+		return record{}, err
+	}
+	// The last line of defence against showing a person what is not theirs.
+	if !found || r.Grant.User.Subject != subject || !r.Grant.Revoked.IsZero() {
+		return record{}, fmt.Errorf("%w: bucket %s leads to another grant", errDamaged, bucketPersons)
+	}
+	return r, nil
 }
 
 // appendRevocation gives an entry the feed's next number and stores it.
@@ -81,7 +114,8 @@ func appendRevocation(tx *bbolt.Tx, r store.Revocation) error {
 	if err != nil {
 		return err
 	}
-	v, err := encode(r, r.GrantID, r.Reason)
+	r.Before, r.Until = r.Before.UTC(), r.Until.UTC()
+	v, err := encode(r, r.GrantID, r.Session, r.Subject, r.Reason)
 	if err != nil {
 		return err
 	}
@@ -135,46 +169,4 @@ func splitRing(v []byte) ([]byte, uint64, error) {
 	}
 	version, err := parseNumber(v[:8])
 	return v[8:], version, err
-}
-
-// isOver reports whether an index key is there and its time has come.
-func isOver(key []byte, now time.Time) (bool, error) {
-	if key == nil {
-		return false, nil
-	}
-	at, _, err := splitDueKey(key)
-	return err == nil && !at.After(now), err
-}
-
-// sweepBucket removes up to limit records whose time has come, and their index
-// entries.
-func sweepBucket(tx *bbolt.Tx, index, records []byte, now time.Time, limit int) (int, error) {
-	var over [][]byte
-	c := tx.Bucket(index).Cursor()
-	for k, v := c.First(); k != nil && len(over) < limit; k, v = c.Next() {
-		if _, err := unseal(index, k, v); err != nil {
-			return 0, err
-		}
-		yes, err := isOver(k, now)
-		if err != nil {
-			return 0, err
-		}
-		if !yes {
-			break
-		}
-		over = append(over, bytes.Clone(k))
-	}
-	for _, k := range over {
-		_, id, err := splitDueKey(k)
-		if err != nil {
-			return 0, err
-		}
-		if err := tx.Bucket(records).Delete(id); err != nil {
-			return 0, err
-		}
-		if err := tx.Bucket(index).Delete(k); err != nil {
-			return 0, err
-		}
-	}
-	return len(over), nil
 }

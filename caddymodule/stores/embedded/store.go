@@ -3,7 +3,6 @@ package embedded
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"path/filepath"
 	"strconv"
@@ -24,8 +23,8 @@ const (
 	// probeSize is what Ping writes after a failure: more than a batch of a few
 	// grants takes.
 	probeSize = 64 << 10
-	// maxID is the longest id that fits into an index key of the database.
-	maxID = bbolt.MaxKeySize - timeLen
+	// maxID is the longest id that fits into the index keys of the database.
+	maxID = bbolt.MaxKeySize - personLen
 )
 
 // Store keeps the state in one file. It implements [store.Store]; make one with
@@ -81,81 +80,6 @@ func write[T any](ctx context.Context, s *Store, fn func(tx *bbolt.Tx) (T, error
 	return out, err
 }
 
-// CreateGrant implements [store.Store].
-func (s *Store) CreateGrant(ctx context.Context, now time.Time, g store.Grant) error {
-	if g.ID == "" || len(g.ID) > maxID {
-		return fmt.Errorf("embedded: a grant's id of %d bytes can't be stored", len(g.ID))
-	}
-	_, err := write(ctx, s, func(tx *bbolt.Tx) (struct{}, error) {
-		old, found, err := getRecord(tx, g.ID)
-		switch {
-		case err != nil:
-			return struct{}{}, err
-		case found && old.due().After(now):
-			return struct{}{}, store.ErrExists
-		}
-		return struct{}{}, putRecord(tx, old, record{Grant: g})
-	})
-	return err
-}
-
-// Grant implements [store.Store].
-func (s *Store) Grant(ctx context.Context, now time.Time, id string) (store.Grant, error) {
-	var r record
-	err := s.read(ctx, func(tx *bbolt.Tx) (err error) {
-		r, err = liveRecord(tx, now, id)
-		return err
-	})
-	if err != nil {
-		return store.Grant{}, err
-	}
-	if !r.Grant.Revoked.IsZero() {
-		return r.Grant, store.ErrRevoked
-	}
-	return r.Grant, nil
-}
-
-// RotateGrant implements [store.Store].
-func (s *Store) RotateGrant(ctx context.Context, now time.Time, r store.Rotation) (store.Grant, error) {
-	return write(ctx, s, func(tx *bbolt.Tx) (store.Grant, error) {
-		old, err := liveRecord(tx, now, r.ID)
-		switch {
-		case err != nil:
-			return store.Grant{}, err
-		case !old.Grant.Revoked.IsZero():
-			return old.Grant, store.ErrRevoked
-		case old.Grant.Generation != r.From:
-			return old.Grant, store.ErrConflict
-		}
-		next := old
-		next.Grant.Generation++
-		next.Grant.RotatedAt = now
-		next.Grant.Expires = r.Expires
-		return next.Grant, putRecord(tx, old, next)
-	})
-}
-
-// RevokeGrant implements [store.Store].
-func (s *Store) RevokeGrant(ctx context.Context, now time.Time, r store.Revocation) (bool, error) {
-	_, err := write(ctx, s, func(tx *bbolt.Tx) (struct{}, error) {
-		old, err := liveRecord(tx, now, r.GrantID)
-		switch {
-		case err != nil:
-			return struct{}{}, err
-		case !old.Grant.Revoked.IsZero():
-			return struct{}{}, errUnchanged
-		}
-		next := old
-		next.Grant.Revoked = now
-		next.Keep = r.Until
-		return struct{}{}, errors.Join(putRecord(tx, old, next), appendRevocation(tx, r))
-	})
-	if errors.Is(err, errUnchanged) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // Revocations implements [store.Store].
 func (s *Store) Revocations(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error) {
 	var out []store.Revocation
@@ -198,6 +122,14 @@ func position(cursor, id string, last uint64) uint64 {
 	return seq
 }
 
+// EndSessions implements [store.Store].
+func (s *Store) EndSessions(ctx context.Context, _ time.Time, r store.Revocation) error {
+	if err := r.CheckSessions(); err != nil {
+		return fmt.Errorf("embedded: %w", err)
+	}
+	return s.w.do(ctx, func(tx *bbolt.Tx) error { return appendRevocation(tx, r) })
+}
+
 // KeyRing implements [store.Store].
 func (s *Store) KeyRing(ctx context.Context) ([]byte, uint64, error) {
 	var ring []byte
@@ -237,8 +169,8 @@ func (s *Store) SwapKeyRing(ctx context.Context, version uint64, ring []byte) (u
 func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 	some := false
 	err := s.read(ctx, func(tx *bbolt.Tx) error {
-		for _, b := range [][]byte{bucketGrantsDue, bucketRevokedDue} {
-			k, _ := tx.Bucket(b).Cursor().First()
+		for _, sw := range sweeps {
+			k, _ := tx.Bucket(sw.index).Cursor().First()
 			over, err := isOver(k, now)
 			if err != nil {
 				return err
@@ -251,15 +183,15 @@ func (s *Store) Sweep(ctx context.Context, now time.Time) (int, error) {
 		return 0, err
 	}
 	return write(ctx, s, func(tx *bbolt.Tx) (int, error) {
-		grants, err := sweepBucket(tx, bucketGrantsDue, bucketGrants, now, sweepLimit)
-		if err != nil {
-			return 0, err
+		total := 0
+		for _, sw := range sweeps {
+			n, err := sw.run(tx, now, sweepLimit-total)
+			if err != nil {
+				return 0, err
+			}
+			total += n
 		}
-		entries, err := sweepBucket(tx, bucketRevokedDue, bucketRevoked, now, sweepLimit-grants)
-		if err != nil {
-			return 0, err
-		}
-		return grants + entries, nil
+		return total, nil
 	})
 }
 

@@ -44,6 +44,10 @@ func TestClosed(t *testing.T) {
 		"Grant":       func() error { _, err := s.Grant(ctx, testNow, "a"); return err },
 		"RotateGrant": func() error { _, err := s.RotateGrant(ctx, testNow, store.Rotation{ID: "a"}); return err },
 		"RevokeGrant": func() error { _, err := s.RevokeGrant(ctx, testNow, store.Revocation{GrantID: "a"}); return err },
+		"Grants":      func() error { _, err := s.Grants(ctx, testNow, "user-1", 9); return err },
+		"TouchGrants": func() error { return s.TouchGrants(ctx, testNow, nil) },
+		"Use":         func() error { _, err := s.Use(ctx, testNow, "k", testNow.Add(1)); return err },
+		"EndSessions": func() error { return s.EndSessions(ctx, testNow, store.Revocation{Session: "s"}) },
 		"Revocations": func() error { _, _, err := s.Revocations(ctx, testNow, ""); return err },
 		"KeyRing":     func() error { _, _, err := s.KeyRing(ctx); return err },
 		"SwapKeyRing": func() error { _, err := s.SwapKeyRing(ctx, 0, nil); return err },
@@ -66,6 +70,10 @@ func TestRefusesWhatItCannotKeep(t *testing.T) {
 		testGrant(strings.Repeat("x", 1<<16)),
 		{ID: "a", ClientID: "\xff"},
 		{ID: "a", User: store.User{Name: "\xc3"}},
+		{ID: "a", User: store.User{Groups: []string{"staff", "\xff"}}},
+		{ID: "a", User: store.User{Login: "\xff"}},
+		{ID: "a", UsedFrom: "\xff"},
+		{ID: "a", ClientHash: "\xff"},
 		{ID: "a", Expires: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		if err := s.CreateGrant(t.Context(), testNow, g); err == nil || isVerdict(err) {
@@ -76,6 +84,42 @@ func TestRefusesWhatItCannotKeep(t *testing.T) {
 		}
 	}
 	must(t, s.CreateGrant(t.Context(), testNow, testGrant("a")))
+	must(t, s.CreateGrant(t.Context(), testNow, testGrant("b")))
+
+	far, later := time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC), testNow.Add(time.Minute)
+	good := store.GrantUse{GrantID: "a", At: later}
+	for name, call := range map[string]func() error{
+		"touch from": func() error {
+			return s.TouchGrants(t.Context(), testNow, []store.GrantUse{good, {GrantID: "b", At: later, From: "\xff"}})
+		},
+		"touch at": func() error {
+			return s.TouchGrants(t.Context(), testNow, []store.GrantUse{good, {GrantID: "b", At: far}})
+		},
+		"use until": func() error { _, err := s.Use(t.Context(), testNow, "k", far); return err },
+		"session": func() error {
+			return s.EndSessions(t.Context(), testNow, store.Revocation{Session: "\xff", Until: later})
+		},
+		"person": func() error {
+			return s.EndSessions(t.Context(), testNow, store.Revocation{Subject: "\xff", Until: later})
+		},
+		"before": func() error {
+			return s.EndSessions(t.Context(), testNow, store.Revocation{Session: "s", Before: far, Until: later})
+		},
+		"no session": func() error { return s.EndSessions(t.Context(), testNow, store.Revocation{GrantID: "a", Until: later}) },
+	} {
+		if err := call(); err == nil || isVerdict(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if g, err := s.Grant(t.Context(), testNow, "a"); err != nil || !g.UsedAt.IsZero() {
+		t.Errorf("half of a batch was written: %v, %v", g.UsedAt, err)
+	}
+	if _, err := s.Use(t.Context(), testNow, "k", later); err != nil {
+		t.Errorf("Use: %v", err)
+	}
+	if entries, _, err := s.Revocations(t.Context(), testNow, ""); err != nil || len(entries) > 0 {
+		t.Errorf("feed: %v, %v", entries, err)
+	}
 }
 
 // TestSweepIsBounded wants one call to leave the rest for the next, and a call

@@ -18,8 +18,8 @@ var pool = caddy.NewUsagePool()
 // poolKey is its only key.
 const poolKey = "memory"
 
-// Module keeps grants, revocations and the key ring in memory. Everything is
-// lost when Caddy exits: use it for tests and throw-away servers. All
+// Module keeps grants, revocations, what was used up and the key ring in memory.
+// Everything is lost when Caddy exits: use it for tests and throw-away servers. All
 // configurations of one process share one state.
 type Module struct {
 	*store.Memory `json:"-"`

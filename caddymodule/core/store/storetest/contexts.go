@@ -32,6 +32,7 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 	ok(t, s.CreateGrant(t.Context(), now, expired))
 	version, err := s.SwapKeyRing(t.Context(), 0, []byte("ring"))
 	ok(t, err)
+	uses(t, s, now, "used", now.Add(time.Hour))
 	cursor := polls(t, s, now, "")
 
 	calls := map[string]func() error{
@@ -48,11 +49,19 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 			}
 			return err
 		},
-		"Revocations": func() error { _, _, err := s.Revocations(ctx, now, ""); return err },
-		"KeyRing":     func() error { _, _, err := s.KeyRing(ctx); return err },
-		"SwapKeyRing": func() error { _, err := s.SwapKeyRing(ctx, version, []byte("other")); return err },
-		"Sweep":       func() error { _, err := s.Sweep(ctx, now.Add(time.Minute)); return err },
-		"Ping":        func() error { return s.Ping(ctx) },
+		"Grants": func() error { _, err := s.Grants(ctx, now, "user-1", plenty); return err },
+		"TouchGrants": func() error {
+			return s.TouchGrants(ctx, now, []store.GrantUse{{GrantID: "a", At: now.Add(time.Second)}})
+		},
+		"TouchGrants, none": func() error { return s.TouchGrants(ctx, now, nil) },
+		"Use":               func() error { _, err := s.Use(ctx, now, "k", now.Add(time.Hour)); return err },
+		"Use, used":         func() error { _, err := s.Use(ctx, now, "used", now.Add(time.Hour)); return err },
+		"EndSessions":       func() error { return s.EndSessions(ctx, now, endSession("s", now)) },
+		"Revocations":       func() error { _, _, err := s.Revocations(ctx, now, ""); return err },
+		"KeyRing":           func() error { _, _, err := s.KeyRing(ctx); return err },
+		"SwapKeyRing":       func() error { _, err := s.SwapKeyRing(ctx, version, []byte("other")); return err },
+		"Sweep":             func() error { _, err := s.Sweep(ctx, now.Add(time.Minute)); return err },
+		"Ping":              func() error { return s.Ping(ctx) },
 	}
 	for name, call := range calls {
 		err := call()
@@ -68,6 +77,8 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 
 	has(t, s, now, g)
 	has(t, s, now, expired)
+	lists(t, s, now, "user-1", g, expired)
+	uses(t, s, now, "k", now.Add(time.Hour))
 	_, err = s.Grant(t.Context(), now, "b")
 	fails(t, err, store.ErrNotFound)
 	polls(t, s, now, cursor)

@@ -116,7 +116,8 @@ func ping(t *testing.T, s store.Store) {
 	has(t, s, now, g)
 }
 
-// equalRevocation compares entries by the moment, not the location, of Until.
+// equalRevocation compares entries by the moment, not the location, of times.
 func equalRevocation(a, b store.Revocation) bool {
-	return a.GrantID == b.GrantID && a.Reason == b.Reason && a.Until.Equal(b.Until)
+	return a.GrantID == b.GrantID && a.Session == b.Session && a.Subject == b.Subject && a.Reason == b.Reason &&
+		a.Before.Equal(b.Before) && a.Until.Equal(b.Until)
 }

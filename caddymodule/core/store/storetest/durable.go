@@ -25,6 +25,7 @@ func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen
 		has(t, s, now, create(t, s, "a", now))
 	})
 	t.Run("ReopenKeepsEverything", func(t *testing.T) { reopenKeeps(t, open) })
+	t.Run("ReopenKeepsUses", func(t *testing.T) { reopenKeepsUses(t, open) })
 	t.Run("ReopenKeepsExpiry", func(t *testing.T) {
 		s, reopen := open(t)
 		now := clock()
@@ -79,4 +80,51 @@ func reopenKeeps(t *testing.T, open func(t *testing.T) (store.Store, func(t *tes
 	fails(t, err, store.ErrConflict)
 	revoke(t, s, now, revocation("g3", now))
 	polls(t, s, now, cursor, "g1", "g3")
+}
+
+// reopenKeepsUses wants used keys, the persons' lists, the times of use and the
+// ends of sessions to survive.
+func reopenKeepsUses(t *testing.T, open func(t *testing.T) (store.Store, func(t *testing.T) store.Store)) {
+	s, reopen := open(t)
+	now := clock()
+	short, long := now.Add(time.Minute), now.Add(5*time.Hour)
+	uses(t, s, now, "short", short)
+	uses(t, s, now, "long", long)
+	a, b := create(t, s, "a", now), create(t, s, "b", now)
+	other := grantOf(t, s, "user-10", "other", now)
+	u := store.GrantUse{GrantID: "b", At: now.Add(time.Second), From: "192.0.2.9"}
+	touch(t, s, now, u)
+	b = touched(b, u)
+	end(t, s, now, endSession("s", now))
+	cursor := polls(t, s, now, "", "session s")
+	revokeNew(t, s, now, "c")
+	last := endPerson("user-1", now)
+	end(t, s, now, last)
+
+	for range 2 {
+		s = reopen(t)
+		used(t, s, now, "short", now)
+		used(t, s, long.Add(-time.Second), "long", now)
+		lists(t, s, now, "user-1", a, b)
+		lists(t, s, now, "user-10", other)
+		polls(t, s, now, cursor, "c", "subject user-1")
+		entries, _, err := s.Revocations(t.Context(), now, "")
+		ok(t, err)
+		if len(entries) != 3 || !equalRevocation(entries[2], last) {
+			t.Fatalf("feed: %v", entries)
+		}
+	}
+	// Late reports stay late, and life goes on where it stopped.
+	touch(t, s, now, store.GrantUse{GrantID: "b", At: now, From: "late report"})
+	has(t, s, now, b)
+	end(t, s, now, endSession("new", now))
+	polls(t, s, now, cursor, "c", "subject user-1", "session new")
+	s = reopen(t)
+	sweepAll(t, s, short)
+	uses(t, s, short, "short", long)
+	s = reopen(t)
+	used(t, s, short, "short", short)
+	sweepAll(t, s, a.Expires)
+	lists(t, s, a.Expires, "user-1")
+	used(t, s, a.Expires, "long", now)
 }

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,25 +19,25 @@ var feedParts = []part{
 	{"CursorSurvivesSweep", cursorSurvivesSweep},
 }
 
-// poll reads the feed and returns the grants it names and the next cursor.
+// poll reads the feed and returns the labels of its entries and the next cursor.
 func poll(t *testing.T, s store.Store, now time.Time, after string) ([]string, string) {
 	t.Helper()
 	entries, next, err := s.Revocations(t.Context(), now, after)
 	ok(t, err)
 	var ids []string
 	for _, e := range entries {
-		ids = append(ids, e.GrantID)
+		ids = append(ids, label(e))
 	}
 	return ids, next
 }
 
 // polls fails the test unless reading after the cursor yields exactly these
-// grants in this order; it returns the next cursor.
+// entries in this order; it returns the next cursor.
 func polls(t *testing.T, s store.Store, now time.Time, after string, want ...string) string {
 	t.Helper()
 	got, next := poll(t, s, now, after)
-	if fmt.Sprint(got) != fmt.Sprint(want) {
-		t.Fatalf("feed after %q: %v, want %v", after, got, want)
+	if !slices.Equal(got, want) {
+		t.Fatalf("feed after %.100q: %q, want %q", after, got, want)
 	}
 	return next
 }

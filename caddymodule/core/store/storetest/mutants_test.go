@@ -2,6 +2,7 @@ package storetest_test
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"os/exec"
 	"strings"
@@ -24,7 +25,7 @@ func TestSuiteCatchesMutants(t *testing.T) {
 	}
 	for name := range mutants {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestMutant$", "-test.timeout=60s")
+			cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestMutant$", "-test.failfast", "-test.timeout=60s")
 			cmd.Env = append(os.Environ(), mutantEnv+"="+name)
 			out, err := cmd.CombinedOutput()
 			if err == nil || !strings.Contains(string(out), "--- FAIL: TestMutant") {
@@ -38,20 +39,32 @@ func TestSuiteCatchesMutants(t *testing.T) {
 // a sound store, so that a fault in the harness can't pass for a catch.
 func TestMutant(t *testing.T) {
 	breakIt := mutants[os.Getenv(mutantEnv)]
-	open := func(*testing.T) store.Store {
-		s := &mutant{Store: store.NewMemory()}
+	node := func(state store.Store, life string) store.Store {
+		s := &mutant{Store: state, node: rand.Text(), life: life}
 		if breakIt != nil {
 			breakIt(s)
 		}
 		return s
 	}
+	open := func(*testing.T) store.Store { return node(store.NewMemory(), "") }
 	storetest.Run(t, open)
 	storetest.RunSwept(t, open)
+	storetest.RunShared(t, func(*testing.T) (a, b store.Store) {
+		state := store.NewMemory()
+		return node(state, ""), node(state, "")
+	})
+	storetest.RunDurable(t, func(*testing.T) (store.Store, func(*testing.T) store.Store) {
+		state := store.NewMemory()
+		return node(state, rand.Text()), func(*testing.T) store.Store { return node(state, rand.Text()) }
+	})
 }
 
 // mutant is a sound store with a method or two replaced.
 type mutant struct {
 	store.Store
+	node        string                          // differs from one node on the same state to the next
+	life        string                          // changes when the store is opened again
+	look        func(g store.Grant) store.Grant // what is made of a grant that is read
 	create      func(ctx context.Context, now time.Time, g store.Grant) error
 	grant       func(ctx context.Context, now time.Time, id string) (store.Grant, error)
 	rotate      func(ctx context.Context, now time.Time, r store.Rotation) (store.Grant, error)
@@ -59,10 +72,30 @@ type mutant struct {
 	revocations func(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error)
 	swap        func(ctx context.Context, version uint64, ring []byte) (uint64, error)
 	sweep       func(ctx context.Context, now time.Time) (int, error)
+	grants      func(ctx context.Context, now time.Time, subject string, limit int) ([]store.Grant, error)
+	touch       func(ctx context.Context, now time.Time, uses []store.GrantUse) error
+	use         func(ctx context.Context, now time.Time, key string, until time.Time) (time.Time, error)
+	end         func(ctx context.Context, now time.Time, r store.Revocation) error
 }
 
 // mutants are the faults, each one that a real store could have.
-var mutants = map[string]func(m *mutant){
+var mutants = all(basicMutants, personMutants, touchMutants, usedMutants, sessionMutants)
+
+// all joins tables of mutants, which share no name.
+func all(tables ...map[string]func(m *mutant)) map[string]func(m *mutant) {
+	out := map[string]func(m *mutant){}
+	for _, table := range tables {
+		for name, breakIt := range table {
+			if out[name] != nil {
+				panic("two mutants are called " + name)
+			}
+			out[name] = breakIt
+		}
+	}
+	return out
+}
+
+var basicMutants = map[string]func(m *mutant){
 	"create overwrites": func(m *mutant) {
 		m.create = func(ctx context.Context, now time.Time, g store.Grant) error {
 			_ = m.Store.CreateGrant(ctx, now, g)
@@ -201,53 +234,4 @@ var mutants = map[string]func(m *mutant){
 			return m.Store.CreateGrant(context.WithoutCancel(ctx), now, g)
 		}
 	},
-}
-
-func (m *mutant) CreateGrant(ctx context.Context, now time.Time, g store.Grant) error {
-	if m.create != nil {
-		return m.create(ctx, now, g)
-	}
-	return m.Store.CreateGrant(ctx, now, g)
-}
-
-func (m *mutant) Grant(ctx context.Context, now time.Time, id string) (store.Grant, error) {
-	if m.grant != nil {
-		return m.grant(ctx, now, id)
-	}
-	return m.Store.Grant(ctx, now, id)
-}
-
-func (m *mutant) RotateGrant(ctx context.Context, now time.Time, r store.Rotation) (store.Grant, error) {
-	if m.rotate != nil {
-		return m.rotate(ctx, now, r)
-	}
-	return m.Store.RotateGrant(ctx, now, r)
-}
-
-func (m *mutant) RevokeGrant(ctx context.Context, now time.Time, r store.Revocation) (bool, error) {
-	if m.revoke != nil {
-		return m.revoke(ctx, now, r)
-	}
-	return m.Store.RevokeGrant(ctx, now, r)
-}
-
-func (m *mutant) Revocations(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error) {
-	if m.revocations != nil {
-		return m.revocations(ctx, now, after)
-	}
-	return m.Store.Revocations(ctx, now, after)
-}
-
-func (m *mutant) SwapKeyRing(ctx context.Context, version uint64, ring []byte) (uint64, error) {
-	if m.swap != nil {
-		return m.swap(ctx, version, ring)
-	}
-	return m.Store.SwapKeyRing(ctx, version, ring)
-}
-
-func (m *mutant) Sweep(ctx context.Context, now time.Time) (int, error) {
-	if m.sweep != nil {
-		return m.sweep(ctx, now)
-	}
-	return m.Store.Sweep(ctx, now)
 }

@@ -24,6 +24,12 @@ var raceParts = []struct {
 	{"SwapKeyRing", raceSwap},
 	{"RevokeVersusRotate", raceRevokeRotate},
 	{"CreateExpired", raceCreateExpired},
+	{"Use", raceUse},
+	{"UseOver", raceUseOver},
+	{"UseMany", raceUseMany},
+	{"Touch", raceTouch},
+	{"TouchVersusRotate", raceTouchRotate},
+	{"TouchVersusRevoke", raceTouchRevoke},
 	{"FeedIsNeverMissed", raceFeed},
 }
 
@@ -85,14 +91,16 @@ func raceRotate(t *testing.T, nodes []store.Store) {
 	g := create(t, nodes[0], "a", now)
 	for generation := range uint64(5) {
 		got := make([]store.Grant, racers)
+		rotation := func(i int) store.Rotation {
+			expires := now.Add(time.Hour + time.Duration(i)*time.Minute)
+			return store.Rotation{ID: "a", From: generation, Expires: expires, UsedFrom: fmt.Sprint("racer ", i)}
+		}
 		errs := together(racers, func(i int) (err error) {
-			r := store.Rotation{ID: "a", From: generation, Expires: now.Add(time.Hour + time.Duration(i)*time.Minute)}
-			got[i], err = turn(nodes, i).RotateGrant(t.Context(), now, r)
+			got[i], err = turn(nodes, i).RotateGrant(t.Context(), now, rotation(i))
 			return err
 		})
 		winner := one(t, errs, store.ErrConflict)
-		g.Generation, g.RotatedAt = generation+1, now
-		g.Expires = now.Add(time.Hour + time.Duration(winner)*time.Minute)
+		g = rotated(g, now, rotation(winner))
 		for i := range got { // the losers see what the winner made
 			same(t, got[i], g)
 		}
@@ -147,14 +155,14 @@ func raceRevokeRotate(t *testing.T, nodes []store.Store) {
 	for round := range 10 {
 		id := fmt.Sprint("g", round)
 		want := create(t, nodes[0], id, now)
-		expires := now.Add(2 * time.Hour)
+		r := store.Rotation{ID: id, Expires: now.Add(2 * time.Hour)}
 		errs := together(racers, func(i int) error {
 			s := turn(nodes, i)
 			if i >= racers/2 {
 				_, err := s.RevokeGrant(t.Context(), now, revocation(id, now))
 				return err
 			}
-			_, err := s.RotateGrant(t.Context(), now, store.Rotation{ID: id, Expires: expires})
+			_, err := s.RotateGrant(t.Context(), now, r)
 			return err
 		})
 		rotations := 0
@@ -171,9 +179,10 @@ func raceRevokeRotate(t *testing.T, nodes []store.Store) {
 		if rotations > 1 {
 			t.Fatalf("%d refreshes of one generation won", rotations)
 		}
-		if want.Revoked = now; rotations == 1 {
-			want.Generation, want.Expires = 1, expires
+		if rotations == 1 {
+			want = rotated(want, now, r)
 		}
+		want.Revoked = now
 		has(t, nodes[0], now, want)
 	}
 	if ids, _ := poll(t, nodes[0], now, ""); len(ids) != 10 {
@@ -206,7 +215,11 @@ func raceFeed(t *testing.T, nodes []store.Store) {
 		go func() {
 			done <- together(writers, func(w int) error {
 				i := round*writers + w
-				_, err := turn(nodes, i).RevokeGrant(t.Context(), now, revocation(fmt.Sprint("g", i), now))
+				id := fmt.Sprint("g", i)
+				if i%3 == 0 {
+					return turn(nodes, i).EndSessions(t.Context(), now, endSession(id, now))
+				}
+				_, err := turn(nodes, i).RevokeGrant(t.Context(), now, revocation(id, now))
 				return err
 			})
 		}()
@@ -223,7 +236,11 @@ func raceFeed(t *testing.T, nodes []store.Store) {
 	}
 	read()
 	for i := range rounds * writers {
-		if id := fmt.Sprint("g", i); !seen[id] {
+		id := fmt.Sprint("g", i)
+		if i%3 == 0 {
+			id = "session " + id
+		}
+		if !seen[id] {
 			t.Errorf("the reader never saw the revocation of %s", id)
 		}
 	}
@@ -238,6 +255,7 @@ var sharedParts = []struct {
 	run  func(t *testing.T, a, b store.Store)
 }{
 	{"SeenAtOnce", seenAtOnce},
+	{"OneFeed", sharedSessions},
 }
 
 // seenAtOnce wants what one node acknowledged to be true on the other.
@@ -246,11 +264,20 @@ func seenAtOnce(t *testing.T, a, b store.Store) {
 	_, cursor := poll(t, b, now, "")
 	g := create(t, a, "a", now)
 	has(t, b, now, g)
+	lists(t, b, now, "user-1", g)
 	g = rotate(t, b, now, store.Rotation{ID: "a", Expires: g.Expires})
 	has(t, a, now, g)
+	u := store.GrantUse{GrantID: "a", At: now.Add(time.Second), From: "192.0.2.9"}
+	touch(t, b, now, u)
+	g = touched(g, u)
+	has(t, a, now, g)
+	lists(t, a, now, "user-1", g)
+	uses(t, a, now, "k", now.Add(time.Hour))
+	used(t, b, now.Add(time.Second), "k", now)
 	revoke(t, a, now, revocation("a", now))
 	g.Revoked = now
 	has(t, b, now, g)
+	lists(t, b, now, "user-1")
 	polls(t, b, now, cursor, "a")
 	version, err := a.SwapKeyRing(t.Context(), 0, []byte("ring"))
 	ok(t, err)

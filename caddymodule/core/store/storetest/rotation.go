@@ -18,8 +18,9 @@ func rotateOnce(t *testing.T, s store.Store) {
 	now := clock()
 	want := create(t, s, "a", now)
 	later := now.Add(10 * time.Minute)
-	want.Generation, want.RotatedAt, want.Expires = 1, later, later.Add(2*time.Hour)
-	same(t, rotate(t, s, later, store.Rotation{ID: "a", From: 0, Expires: want.Expires}), want)
+	r := store.Rotation{ID: "a", From: 0, Expires: later.Add(2 * time.Hour), UsedFrom: "2001:db8::7"}
+	want = rotated(want, later, r)
+	same(t, rotate(t, s, later, r), want)
 	has(t, s, later, want)
 }
 

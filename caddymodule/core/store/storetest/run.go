@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -28,7 +29,11 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Expiry", expiryParts},
 		{"Rotation", rotationParts},
 		{"KeyRing", keyRingParts},
+		{"Persons", personParts},
+		{"Touch", touchParts},
+		{"Used", usedParts},
 		{"Feed", feedParts},
+		{"Sessions", sessionParts},
 		{"Sweep", sweepParts},
 		{"Context", contextParts},
 	}
@@ -78,15 +83,28 @@ func sample(id string, now time.Time) store.Grant {
 		ClientID:    "https://client.example.com/metadata.json",
 		ClientName:  "Example",
 		RedirectURI: "http://127.0.0.1:33418/callback",
-		User:        store.User{Subject: "user-1", Name: "Ada", Email: "ada@example.com"},
-		Resource:    "https://mcp.example.com/mcp",
-		Scope:       "files:read files:write",
-		AuthTime:    now.Add(-time.Minute),
-		Created:     now,
-		RotatedAt:   now,
-		Expires:     now.Add(time.Hour),
-		NotAfter:    now.Add(24 * time.Hour),
+		User: store.User{
+			Subject: "user-1", Name: "Ada", Email: "ada@example.com", EmailVerified: true,
+			Groups: []string{"staff", "admins"}, Login: "password",
+		},
+		Resource:   "https://mcp.example.com/mcp",
+		Scope:      "files:read files:write",
+		AuthTime:   now.Add(-time.Minute),
+		Created:    now,
+		RotatedAt:  now,
+		Expires:    now.Add(time.Hour),
+		NotAfter:   now.Add(24 * time.Hour),
+		UsedAt:     now,
+		UsedFrom:   "192.0.2.1",
+		ClientHash: "hash-1",
 	}
+}
+
+// rotated returns what a rotation makes of a grant.
+func rotated(g store.Grant, now time.Time, r store.Rotation) store.Grant {
+	g.Generation, g.RotatedAt, g.Expires = r.From+1, now, r.Expires
+	g.UsedAt, g.UsedFrom = now, r.UsedFrom
+	return g
 }
 
 // revocation returns one that nodes must know for another hour.
@@ -163,16 +181,19 @@ func has(t *testing.T, s store.Store, now time.Time, want store.Grant) {
 // lost, the moment may not.
 func same(t *testing.T, got, want store.Grant) {
 	t.Helper()
-	if plain(got) != plain(want) {
+	if !reflect.DeepEqual(plain(got), plain(want)) {
 		t.Fatalf("got grant\n%+v\nwant\n%+v", got, want)
 	}
 }
 
 // plain returns the grant with all times in one location, so that equal
-// moments compare equal.
+// moments compare equal; no groups may come back as nil.
 func plain(g store.Grant) store.Grant {
-	for _, at := range []*time.Time{&g.AuthTime, &g.Created, &g.RotatedAt, &g.Expires, &g.NotAfter, &g.Revoked} {
+	for _, at := range []*time.Time{&g.AuthTime, &g.Created, &g.RotatedAt, &g.Expires, &g.NotAfter, &g.UsedAt, &g.Revoked} {
 		*at = at.Round(0).UTC()
+	}
+	if len(g.User.Groups) == 0 {
+		g.User.Groups = nil
 	}
 	return g
 }

@@ -138,6 +138,41 @@ func RunSwept(t *testing.T, open func(t *testing.T) store.Store) {
 			t.Fatalf("Sweep removed %d of %d expired records", n, total)
 		}
 	})
+	t.Run("SweepRemovesEveryKind", func(t *testing.T) {
+		s, now := open(t), clock()
+		revokeNew(t, s, now, "a", "b")
+		touch(t, s, now, store.GrantUse{GrantID: "a", At: now.Add(time.Minute)})
+		g := create(t, s, "c", now)
+		touch(t, s, now, store.GrantUse{GrantID: "c", At: now.Add(time.Minute)})
+		rotate(t, s, now, store.Rotation{ID: "c", Expires: g.Expires})
+		uses(t, s, now, "used", now.Add(time.Minute))
+		uses(t, s, now.Add(time.Minute), "used", now.Add(time.Hour))
+		uses(t, s, now, "used too", now.Add(time.Hour))
+		end(t, s, now, endSession("s", now))
+		end(t, s, now, endPerson("user-1", now))
+		if n := sweepAll(t, s, now.Add(2*time.Hour)); n != 9 {
+			t.Fatalf("Sweep removed %d records, want 3 grants, 2 used keys and 4 entries", n)
+		}
+		lists(t, s, now.Add(2*time.Hour), "user-1")
+	})
+	t.Run("SweepIsBoundedForUsed", func(t *testing.T) {
+		s, now := open(t), clock()
+		const total = 3000
+		errs := together(total, func(i int) error {
+			_, err := s.Use(t.Context(), now, fmt.Sprint(i), now.Add(time.Hour))
+			return err
+		})
+		ok(t, errors.Join(errs...))
+		later := now.Add(2 * time.Hour)
+		first, err := s.Sweep(t.Context(), later)
+		ok(t, err)
+		if first == 0 || first == total {
+			t.Fatalf("one call removed %d of %d marks, want a bounded part", first, total)
+		}
+		if n := first + sweepAll(t, s, later); n != total {
+			t.Fatalf("Sweep removed %d of %d marks", n, total)
+		}
+	})
 	t.Run("SweepRemovesFeed", func(t *testing.T) {
 		s, now := open(t), clock()
 		revokeNew(t, s, now, "a", "b", "c")

@@ -14,7 +14,9 @@ var valueParts = []part{
 	{"Strings", stringsRoundTrip},
 	{"EmptyFields", emptyFields},
 	{"BigClientID", bigClientID},
+	{"ManyGroups", manyGroups},
 	{"Times", timesRoundTrip},
+	{"OddZone", oddZone},
 	{"IDs", idsByteForByte},
 	{"Feed", feedRoundTrip},
 	{"CallerKeepsItsBytes", callerKeepsItsBytes},
@@ -36,11 +38,13 @@ func stringsRoundTrip(t *testing.T, s store.Store) {
 	for i, text := range awkward {
 		g := sample(fmt.Sprint(i), now)
 		g.ClientID, g.ClientName, g.RedirectURI = text, text, text
-		g.User = store.User{Subject: text, Name: text, Email: text}
-		g.Resource, g.Scope = text, text
+		g.User = store.User{Subject: text, Name: text, Email: text, Groups: []string{text + "2", text, text, ""}, Login: text, Version: text, GroupsOf: text}
+		g.Resource, g.Scope, g.UsedFrom, g.ClientHash = text, text, text, text
 		ok(t, s.CreateGrant(t.Context(), now, g))
 		has(t, s, now, g)
-		g = rotate(t, s, now, store.Rotation{ID: g.ID, Expires: g.Expires})
+		r := store.Rotation{ID: g.ID, Expires: g.Expires, UsedFrom: text + "2"}
+		g = rotated(g, now, r)
+		same(t, rotate(t, s, now, r), g)
 		has(t, s, now, g)
 	}
 }
@@ -50,6 +54,27 @@ func emptyFields(t *testing.T, s store.Store) {
 	g := store.Grant{ID: "a", Expires: now.Add(time.Hour)}
 	ok(t, s.CreateGrant(t.Context(), now, g))
 	has(t, s, now, g)
+	lists(t, s, now, "", g)
+	g = store.Grant{ID: "b", User: store.User{Subject: "b", Groups: []string{}}, Expires: now.Add(time.Hour)}
+	ok(t, s.CreateGrant(t.Context(), now, g))
+	has(t, s, now, g)
+	lists(t, s, now, "b", g)
+}
+
+// manyGroups stores what a directory with much to say hands out, in its order.
+func manyGroups(t *testing.T, s store.Store) {
+	now := clock()
+	for _, n := range []int{1, 500} {
+		g := sample(fmt.Sprint(n), now)
+		g.User.Groups = nil
+		for i := range n {
+			g.User.Groups = append(g.User.Groups, fmt.Sprintf("CN=group %d,OU=Größen,DC=example,DC=com", n-i))
+		}
+		ok(t, s.CreateGrant(t.Context(), now, g))
+		has(t, s, now, g)
+		g = rotate(t, s, now, store.Rotation{ID: g.ID, Expires: g.Expires})
+		has(t, s, now, g)
+	}
 }
 
 // bigClientID stores what a sealed client looks like: the metadata is in the
@@ -76,8 +101,9 @@ func timesRoundTrip(t *testing.T, s store.Store) {
 	has(t, s, now, g)
 
 	later := now.Add(90*time.Second + time.Microsecond)
-	g.Generation, g.RotatedAt, g.Expires = 1, later, later.Add(2*time.Hour)
-	same(t, rotate(t, s, later, store.Rotation{ID: "a", Expires: g.Expires}), g)
+	r := store.Rotation{ID: "a", Expires: later.Add(2 * time.Hour)}
+	g = rotated(g, later, r)
+	same(t, rotate(t, s, later, r), g)
 	has(t, s, later, g)
 
 	g.Revoked = later.Add(time.Second)
@@ -85,11 +111,34 @@ func timesRoundTrip(t *testing.T, s store.Store) {
 	has(t, s, g.Revoked, g)
 }
 
+// oddZone stores the times of a place whose zone counts seconds, as all did
+// once: text formats like to drop them, which makes another moment of it.
+func oddZone(t *testing.T, s store.Store) {
+	now := clock().In(time.FixedZone("LMT", 19*60+32))
+	g := sample("a", now)
+	ok(t, s.CreateGrant(t.Context(), now, g))
+	has(t, s, now, g)
+	g = rotate(t, s, now, store.Rotation{ID: "a", Expires: now.Add(2 * time.Hour)})
+	has(t, s, g.Expires.Add(-time.Second), g)
+	uses(t, s, now, "k", now.Add(time.Hour))
+	used(t, s, now.Add(time.Hour-time.Second), "k", now)
+	r := store.Revocation{Subject: "user-1", Before: now, Reason: "sign_out_everywhere", Until: now.Add(time.Hour)}
+	end(t, s, now, r)
+	entries, _, err := s.Revocations(t.Context(), now, "")
+	ok(t, err)
+	if len(entries) != 1 || !equalRevocation(entries[0], r) {
+		t.Fatalf("feed: %v, want only %v", entries, r)
+	}
+	gone(t, s, g.Expires, "a")
+	sweepAll(t, s, g.Expires)
+	uses(t, s, g.Expires, "k", g.Expires.Add(time.Hour))
+}
+
 // idsByteForByte wants ids that only a sloppy comparison takes for equal to be
 // different grants.
 func idsByteForByte(t *testing.T, s store.Store) {
 	now := clock()
-	ids := append([]string{"id", "ID", "Id", "id ", " id", "id/", "i:d", "i*", "i_", "i%", strings.Repeat("x", 128)}, awkward...)
+	ids := append([]string{"id", "ID", "Id", "id ", " id", "id/", "i:d", "i*", "i_", "i%", strings.Repeat("x", 128), strings.Repeat("x", 300)}, awkward...)
 	for i, id := range ids {
 		g := sample(id, now)
 		g.User.Subject = fmt.Sprint(i)

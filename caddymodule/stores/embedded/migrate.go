@@ -1,0 +1,87 @@
+package embedded
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"go.etcd.io/bbolt"
+)
+
+// migrate brings a database of an older layout to this one. It is one
+// transaction: after a crash or a failure the file is as it was, and the next
+// start tries again.
+func migrate(db *bbolt.DB) error {
+	var from uint64
+	err := db.View(func(tx *bbolt.Tx) (err error) {
+		from, err = layoutOf(tx)
+		return err
+	})
+	if err != nil || from == schema {
+		return err
+	}
+	if err := db.Update(addPersons); err != nil {
+		return fmt.Errorf("layout %d can't be brought to layout %d, it stays as it is: %w", from, schema, err)
+	}
+	return nil
+}
+
+// layoutOf reads the schema version of a file, and refuses one that this code
+// can't use.
+func layoutOf(tx *bbolt.Tx) (uint64, error) {
+	if tx.Bucket(bucketMeta) == nil {
+		return 0, errForeign
+	}
+	v, err := getMeta(tx, keySchema)
+	if err != nil {
+		return 0, err
+	}
+	return parseLayout(v)
+}
+
+// parseLayout reads a schema version.
+func parseLayout(v []byte) (uint64, error) {
+	n, err := parseNumber(v)
+	switch {
+	case err != nil:
+		return 0, err
+	case n < 1:
+		return 0, fmt.Errorf("%w: layout %d", errDamaged, n)
+	case n > schema:
+		return 0, &newerError{n}
+	}
+	return n, nil
+}
+
+// addPersons makes layout 2 of layout 1: the index of persons, from the grants
+// that are there, and room for used keys.
+func addPersons(tx *bbolt.Tx) error {
+	for _, name := range [][]byte{bucketPersons, bucketUsed, bucketUsedDue} {
+		if _, err := tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	var keys [][]byte
+	err := tx.Bucket(bucketGrants).ForEach(func(key, sealed []byte) error {
+		v, err := unseal(bucketGrants, key, sealed)
+		if err != nil {
+			return err
+		}
+		r, err := decode[record](v)
+		if k := r.personKey(); k != nil {
+			keys = append(keys, k)
+		}
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	// In order, as the database is slow at filling gaps in one transaction.
+	slices.SortFunc(keys, bytes.Compare)
+	for _, key := range keys {
+		if err := put(tx, bucketPersons, key, nil); err != nil {
+			return err
+		}
+	}
+	return put(tx, bucketMeta, keySchema, number(2))
+}

@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"regexp"
 	"sync"
@@ -38,9 +37,29 @@ type App struct {
 	// data directory.
 	StoreRaw json.RawMessage `json:"store,omitempty" caddy:"namespace=mcp_auth.stores inline_key=module"`
 
-	// How people sign in. Required. `auto` approves at once and is for
-	// development.
-	LoginRaw json.RawMessage `json:"login,omitempty" caddy:"namespace=mcp_auth.logins inline_key=module"`
+	// The ways in which people sign in, in the order in which they are offered.
+	// At least one is required. `auto` approves at once, is for development and
+	// stands alone.
+	LoginsRaw []json.RawMessage `json:"logins,omitempty" caddy:"namespace=mcp_auth.logins inline_key=module"`
+
+	// Who may come in of those who can sign in. They apply to every resource,
+	// and again whenever a program refreshes its token. Nobody who is denied
+	// comes in; of the others, those who are allowed, or all of them if `allow`
+	// is empty. A login where anyone can have an account, such as Google, needs
+	// an `allow`. Default: everyone who can sign in.
+	Rules login.Rules `json:"rules,omitzero"`
+
+	// How long people stay signed in.
+	Sessions SessionsConfig `json:"sessions,omitzero"`
+
+	// Hosts of https redirect URIs that are trusted so far that a program which
+	// registers anew there is the one that was approved before, and people are
+	// not asked again. Example: `["claude.ai"]`. Default: none, a fresh
+	// registration asks.
+	TrustedRedirectHosts []string `json:"trusted_redirect_hosts,omitempty"`
+
+	// How the pages look.
+	Brand BrandConfig `json:"brand,omitzero"`
 
 	// Which clients there are and how they register.
 	Registration RegistrationConfig `json:"registration,omitzero"`
@@ -69,10 +88,11 @@ type App struct {
 	ctx      caddy.Context
 	logger   *zap.Logger
 	store    store.Store
-	login    login.Method
+	logins   []login.Method
 	keys     *keys.Manager
 	stateKey string
 	state    *state
+	logo     authserver.Logo
 	acquired bool // the state was taken from the pool
 	observer *observer
 	verifier *resource.Verifier
@@ -112,12 +132,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := cfg.Check(); err != nil {
 		return err
 	}
+	var err error
+	if a.logo, err = a.Brand.load(); err != nil {
+		return err
+	}
 	if err := a.loadGuests(); err != nil {
 		return err
 	}
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	var err error
 	if a.keys, err = keys.Open(opening, time.Now(), a.store, a.keyOptions()); err != nil {
 		return fmt.Errorf("opening the key ring: %w", err)
 	}
@@ -169,9 +192,6 @@ func (a *App) loadGuests() error {
 	if a.StoreRaw == nil {
 		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
 	}
-	if a.LoginRaw == nil {
-		return errors.New("no login is configured: say how people sign in with the login option (login auto approves everyone, for development)")
-	}
 	guest, err := a.ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
 		return fmt.Errorf("loading the store: %w", err)
@@ -180,11 +200,15 @@ func (a *App) loadGuests() error {
 	if a.store, ok = guest.(store.Store); !ok {
 		return fmt.Errorf("module %T is not a store", guest)
 	}
-	if guest, err = a.ctx.LoadModule(a, "LoginRaw"); err != nil {
-		return fmt.Errorf("loading the login: %w", err)
+	if guest, err = a.ctx.LoadModule(a, "LoginsRaw"); err != nil {
+		return fmt.Errorf("loading a login: %w", err)
 	}
-	if a.login, ok = guest.(login.Method); !ok {
-		return fmt.Errorf("module %T is not a login", guest)
+	for _, guest := range guest.([]any) {
+		method, ok := guest.(login.Method)
+		if !ok {
+			return fmt.Errorf("module %T is not a login", guest)
+		}
+		a.logins = append(a.logins, method)
 	}
 	return nil
 }
@@ -192,9 +216,9 @@ func (a *App) loadGuests() error {
 // newServer builds the server, once every site has been provisioned.
 func (a *App) newServer() (*authserver.Server, error) {
 	cfg := a.config()
-	cfg.Resources = a.resources.list()
+	cfg.Resources, cfg.Logo = a.resources.list(), a.logo
 	return authserver.New(cfg, authserver.Deps{
-		Store: a.store, Keys: a.keys, Revoked: a.state.revoked, Login: a.login, Observer: a.observer,
+		Store: a.store, Keys: a.keys, Revoked: a.state.revoked, Logins: a.logins, Observer: a.observer,
 	})
 }
 
@@ -204,7 +228,7 @@ func (a *App) Start() error {
 	if _, err := a.server(); err != nil {
 		return err
 	}
-	if a.login.Unattended() {
+	if a.logins[0].Info().Unattended {
 		a.logger.Warn("LOGIN AUTO APPROVES EVERYONE WITHOUT ASKING: use it for development only",
 			zap.String("issuer", a.Issuer), zap.Bool("insecure_auto_approve", a.InsecureAutoApprove))
 	}

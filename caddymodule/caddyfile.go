@@ -43,6 +43,12 @@ func parseBlock(d *caddyfile.Dispenser, what string, options map[string]option) 
 //		issuer                <url>
 //		store                 <module> ...
 //		login                 <module> ...
+//		allow                 email|domain|group|user|login <value...> | anyone
+//		deny                  email|domain|group|user|login <value...> | anyone
+//		session_idle          <duration>
+//		session_lifetime      <duration>
+//		trusted_redirect_hosts <host...>
+//		brand                 { ... }
 //		registration          off | { ... }
 //		client                <client_id> { ... }
 //		algorithm             ES256|RS256|EdDSA|HS256
@@ -78,21 +84,27 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 func (a *App) options() map[string]option {
 	rootPaths := true
 	return map[string]option{
-		"issuer":                text(&a.Issuer),
-		"store":                 guest("mcp_auth.stores.", &a.StoreRaw),
-		"login":                 guest("mcp_auth.logins.", &a.LoginRaw),
-		"registration":          a.Registration.parse,
-		"client":                a.parseClient,
-		"algorithm":             text(&a.Keys.Algorithm),
-		"secret":                a.Keys.parseSecret,
-		"key_rotation":          duration(&a.Keys.RotateEvery),
-		"access_token_lifetime": duration(&a.Lifetimes.AccessToken),
-		"code_lifetime":         duration(&a.Lifetimes.Code),
-		"refresh_grace":         duration(&a.Lifetimes.RefreshGrace),
-		"refresh_idle":          duration(&a.Lifetimes.RefreshIdle),
-		"refresh_lifetime":      duration(&a.Lifetimes.RefreshAbsolute),
-		"development":           flag(&a.Development),
-		"insecure_auto_approve": flag(&a.InsecureAutoApprove),
+		"issuer":                 text(&a.Issuer),
+		"store":                  guest("mcp_auth.stores.", &a.StoreRaw),
+		"login":                  guests("mcp_auth.logins.", &a.LoginsRaw),
+		"allow":                  people(&a.Rules.Allow),
+		"deny":                   people(&a.Rules.Deny),
+		"session_idle":           duration(&a.Sessions.Idle),
+		"session_lifetime":       duration(&a.Sessions.Lifetime),
+		"trusted_redirect_hosts": list(&a.TrustedRedirectHosts),
+		"brand":                  a.Brand.parse,
+		"registration":           a.Registration.parse,
+		"client":                 a.parseClient,
+		"algorithm":              text(&a.Keys.Algorithm),
+		"secret":                 a.Keys.parseSecret,
+		"key_rotation":           duration(&a.Keys.RotateEvery),
+		"access_token_lifetime":  duration(&a.Lifetimes.AccessToken),
+		"code_lifetime":          duration(&a.Lifetimes.Code),
+		"refresh_grace":          duration(&a.Lifetimes.RefreshGrace),
+		"refresh_idle":           duration(&a.Lifetimes.RefreshIdle),
+		"refresh_lifetime":       duration(&a.Lifetimes.RefreshAbsolute),
+		"development":            flag(&a.Development),
+		"insecure_auto_approve":  flag(&a.InsecureAutoApprove),
 		"root_paths": func(d *caddyfile.Dispenser) error {
 			err := onOff(&rootPaths)(d)
 			a.DisableRootPaths = !rootPaths
@@ -146,6 +158,34 @@ func (c *RegistrationConfig) parse(d *caddyfile.Dispenser) error {
 	})
 }
 
+// parse reads:
+//
+//	brand {
+//		name  <text>
+//		logo  <file>
+//		color <light> [<dark>]
+//	}
+func (c *BrandConfig) parse(d *caddyfile.Dispenser) error {
+	if d.NextArg() {
+		return d.ArgErr()
+	}
+	return parseBlock(d, "brand", map[string]option{
+		"name": text(&c.Name),
+		"logo": text(&c.Logo),
+		"color": func(d *caddyfile.Dispenser) error {
+			args := d.RemainingArgs()
+			if len(args) == 0 || len(args) > 2 {
+				return d.Err(`color takes one or two colours in quotes, such as "#0b5394": without quotes, what follows a # is a comment`)
+			}
+			c.Color = args[0]
+			if len(args) == 2 {
+				c.DarkColor = args[1]
+			}
+			return nil
+		},
+	})
+}
+
 // parseClient reads:
 //
 //	client <client_id> {
@@ -179,6 +219,9 @@ func (a *App) parseClient(d *caddyfile.Dispenser) error {
 //		paths            <path...>
 //		public           <path...>
 //		scopes           <scope...>
+//		describe         <scope> <text>
+//		allow            email|domain|group|user|login <value...> | anyone
+//		deny             email|domain|group|user|login <value...> | anyone
 //		trusted_origins  <origin...>
 //		identity_header  user|email|name|client|scope <header>|off
 //		max_body         <size>|off
@@ -216,11 +259,30 @@ func (h *Handler) options() map[string]option {
 		"paths":           list(&h.Paths),
 		"public":          list(&h.Public),
 		"scopes":          list(&h.Scopes),
+		"describe":        h.parseDescribe,
+		"allow":           people(&h.Rules.Allow),
+		"deny":            people(&h.Rules.Deny),
 		"trusted_origins": list(&h.TrustedOrigins),
 		"identity_header": h.IdentityHeaders.parse,
 		"max_body":        size(&h.MaxBody),
 		"max_calls":       number(&h.MaxCalls),
 	}
+}
+
+// parseDescribe reads: describe <scope> <text>.
+func (h *Handler) parseDescribe(d *caddyfile.Dispenser) error {
+	var scope, words string
+	if !d.AllArgs(&scope, &words) {
+		return d.Errf("describe takes a scope and a text: put the text in quotes")
+	}
+	if h.ScopeDescriptions == nil {
+		h.ScopeDescriptions = map[string]string{}
+	}
+	if _, twice := h.ScopeDescriptions[scope]; twice {
+		return d.Errf("the scope %s is described twice", scope)
+	}
+	h.ScopeDescriptions[scope] = words
+	return nil
 }
 
 // parse reads: identity_header <claim> <header>|off.

@@ -1,6 +1,10 @@
 package caddymodule
 
 import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -8,6 +12,7 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
 // RegistrationConfig configures dynamic client registration (RFC 7591).
@@ -93,6 +98,57 @@ type LifetimesConfig struct {
 	RefreshAbsolute caddy.Duration `json:"refresh_absolute,omitempty"`
 }
 
+// SessionsConfig bounds how long a browser stays signed in.
+type SessionsConfig struct {
+	// Ends a session that was not used for so long. Default: `8h`
+	Idle caddy.Duration `json:"idle,omitempty"`
+
+	// Ends a session however often it is used. Default: `7d`
+	Lifetime caddy.Duration `json:"lifetime,omitempty"`
+}
+
+// BrandConfig is how the pages look that people see.
+type BrandConfig struct {
+	// What the server is called. Default: `Sign-in server`, in the language of
+	// the page.
+	Name string `json:"name,omitempty"`
+
+	// The file of a logo: SVG, PNG, JPEG, WebP or GIF, at most 64 KiB. It is
+	// read when the configuration is loaded. Default: none.
+	Logo string `json:"logo,omitempty"`
+
+	// The colour of buttons and links, as `#rgb` or `#rrggbb`. It must stand
+	// out from the page well enough to be read. Default: a blue.
+	Color string `json:"color,omitempty"`
+
+	// The same for people whose screen is dark. Default: a light blue.
+	DarkColor string `json:"dark_color,omitempty"`
+}
+
+// maxLogo bounds a logo, in bytes: it comes with every page.
+const maxLogo = 64 << 10
+
+// load reads the logo.
+func (c *BrandConfig) load() (authserver.Logo, error) {
+	if c.Logo == "" {
+		return authserver.Logo{}, nil
+	}
+	kind, ok := map[string]string{
+		".svg": "image/svg+xml", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg", ".webp": "image/webp", ".gif": "image/gif",
+	}[strings.ToLower(filepath.Ext(c.Logo))]
+	if !ok {
+		return authserver.Logo{}, fmt.Errorf("brand: the logo %s is not an .svg, .png, .jpg, .webp or .gif file", c.Logo)
+	}
+	data, err := os.ReadFile(c.Logo)
+	if err != nil {
+		return authserver.Logo{}, fmt.Errorf("brand: reading the logo: %w", err)
+	}
+	if len(data) == 0 || len(data) > maxLogo {
+		return authserver.Logo{}, fmt.Errorf("brand: the logo %s has %d bytes, it may have up to %d", c.Logo, len(data), maxLogo)
+	}
+	return authserver.Logo{Type: kind, Data: data}, nil
+}
+
 const defaultRotation = 90 * 24 * time.Hour
 
 // config translates the module's fields for the core, the resources excepted.
@@ -112,9 +168,13 @@ func (a *App) config() authserver.Config {
 			AccessToken:     a.Registration.AccessToken,
 			RedirectSchemes: a.Registration.RedirectSchemes,
 		},
-		RootPaths:       !a.DisableRootPaths,
-		Development:     a.Development,
-		AllowUnattended: a.InsecureAutoApprove,
+		Rules:                a.Rules,
+		Sessions:             authserver.Sessions{Idle: time.Duration(a.Sessions.Idle), Absolute: time.Duration(a.Sessions.Lifetime)},
+		TrustedRedirectHosts: a.TrustedRedirectHosts,
+		Brand:                pages.Brand{Name: a.Brand.Name, Color: a.Brand.Color, DarkColor: a.Brand.DarkColor},
+		RootPaths:            !a.DisableRootPaths,
+		Development:          a.Development,
+		AllowUnattended:      a.InsecureAutoApprove,
 	}
 	for _, c := range a.Clients {
 		cfg.Clients = append(cfg.Clients, c.client())

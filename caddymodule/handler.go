@@ -13,6 +13,7 @@ import (
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
@@ -66,6 +67,15 @@ type Handler struct {
 	// gets if it asks for none. Default: `["mcp:tools:read",
 	// "mcp:tools:execute"]`
 	Scopes []string `json:"scopes,omitempty"`
+
+	// What the scopes mean, in words for the people who are asked, by scope.
+	// Default: words for the default scopes, and for others their name.
+	// Example: `{"tickets:read": "Read your tickets"}`
+	ScopeDescriptions map[string]string `json:"scope_descriptions,omitempty"`
+
+	// Who may use this resource, besides the rules of the `mcp_auth` app, which
+	// apply too. Default: everyone whom those let in.
+	Rules login.Rules `json:"rules,omitzero"`
 
 	// Origins from which scripts in a browser may call, besides the resource's
 	// own; `*` means all. Example: `["http://localhost:6274"]` for MCP
@@ -132,6 +142,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.names, err = h.IdentityHeaders.names(); err != nil {
 		return err
 	}
+	for _, l := range h.app.logins {
+		h.names.Removed = append(h.names.Removed, l.Info().Headers...)
+	}
 	h.guard, err = resource.NewGuard(resource.Config{
 		URIs:                h.Resource,
 		Scopes:              h.Scopes,
@@ -153,8 +166,10 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.host = h.origin == oauth.OriginOf(h.app.Issuer)
 	return h.app.resources.add(protected{
-		Resource: authserver.Resource{URIs: h.Resource, Scopes: h.Scopes, Name: h.Name},
-		guard:    h.guard,
+		Resource: authserver.Resource{
+			URIs: h.Resource, Scopes: h.Scopes, Name: h.Name, ScopeTexts: h.ScopeDescriptions, Rules: h.Rules,
+		},
+		guard: h.guard,
 	})
 }
 
@@ -184,6 +199,11 @@ func (h *Handler) setDefaults() error {
 	}
 	if len(h.Scopes) == 0 {
 		h.Scopes = authserver.DefaultScopes
+	}
+	for scope := range h.ScopeDescriptions {
+		if !slices.Contains(h.Scopes, scope) {
+			return fmt.Errorf("describe: the scope %s is not among the scopes of %s", scope, h.Resource[0])
+		}
 	}
 	if h.MaxBody == 0 {
 		h.MaxBody = defaultMaxBody
@@ -327,7 +347,7 @@ func (h *Handler) passOpen(w http.ResponseWriter, r *http.Request, d resource.De
 
 // pass hands a request with a good token on to the upstream server.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
-	if !h.app.state.calls.enter(d.Token.GrantID, h.MaxCalls) {
+	if !h.app.state.calls.enter(d.Token.GrantID, h.MaxCalls, oauth.MetaFrom(r.Context()).RemoteIP) {
 		w.Header().Set("Retry-After", "5")
 		d.Deny = &resource.Denial{
 			Status: http.StatusTooManyRequests, Code: oauth.CodeTemporarilyUnavailable,

@@ -66,7 +66,7 @@ func portOf(host string) string {
 // redirects carry codes and credentials in URLs, which the access log would
 // show; the observer writes a line for each step instead.
 func serveAuth(s *authserver.Server, w http.ResponseWriter, r *http.Request) {
-	if r.URL.RawQuery != "" || strings.HasSuffix(r.URL.Path, "/authorize") {
+	if r.URL.RawQuery != "" || s.Redirects(r.URL.Path) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	s.ServeHTTP(w, r)

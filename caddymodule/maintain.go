@@ -14,7 +14,7 @@ import (
 const (
 	followEvery  = 500 * time.Millisecond // revocations of other nodes
 	refreshEvery = 10 * time.Second       // key rings of other nodes
-	sweepEvery   = time.Minute            // expired records, key rotation
+	sweepEvery   = time.Minute            // expired records, key rotation, last uses
 )
 
 // stepTimeout bounds one round of background work.
@@ -28,7 +28,7 @@ func (a *App) maintain(ctx context.Context) {
 	defer refresh.Stop()
 	defer sweep.Stop()
 	steps := map[string]*faultLog{}
-	for _, name := range []string{"follow revocations", "apply key options", "refresh keys", "rotate keys", "sweep"} {
+	for _, name := range []string{"follow revocations", "apply key options", "refresh keys", "rotate keys", "sweep", "note uses"} {
 		steps[name] = &faultLog{logger: a.logger, step: name}
 	}
 	do := func(name string, f func(context.Context, time.Time) error) {
@@ -59,6 +59,7 @@ func (a *App) maintain(ctx context.Context) {
 		case <-sweep.C:
 			do("rotate keys", a.rotate)
 			do("sweep", a.sweep)
+			do("note uses", a.noteUses)
 		}
 	}
 }
@@ -77,6 +78,17 @@ func (a *App) rotate(ctx context.Context, now time.Time) error {
 		a.observer.Observe(ctx, oauth.Event{Kind: oauth.EventKeys, Reason: "scheduled_rotation"})
 	}
 	return err
+}
+
+// noteUses tells the store when grants were last used, so that people see it
+// on every node. A failed round is not repeated: a grant that is in use is
+// noted again.
+func (a *App) noteUses(ctx context.Context, now time.Time) error {
+	uses := a.state.calls.takeUses()
+	if len(uses) == 0 {
+		return nil
+	}
+	return a.store.TouchGrants(ctx, now, uses)
 }
 
 // sweep removes expired records, a bounded number at a time.

@@ -51,7 +51,7 @@ func maintained(t *testing.T) (*App, *countingStore, *logtest.ObservedLogs) {
 	}
 	st.reads.Store(0)
 	core, logs := logtest.New(zapcore.InfoLevel)
-	return &App{logger: zap.New(core), store: st, keys: ring, state: &state{revoked: authserver.NewRevocationSet()}}, st, logs
+	return &App{logger: zap.New(core), store: st, keys: ring, state: &state{revoked: authserver.NewRevocationSet(), calls: newCallCounter()}}, st, logs
 }
 
 // TestMaintain runs the background work for a minute of a clock that does not
@@ -106,5 +106,36 @@ func TestMaintainOutlivesAnOutage(t *testing.T) {
 		if len(lines) != 2 || lines[0] != "error" || lines[1] != "info" {
 			t.Errorf("logged: %v", logs.All())
 		}
+	})
+}
+
+// TestLastUse: what the account page shows as last used is in the store within
+// a minute of a call.
+func TestLastUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, st, _ := maintained(t)
+		began := time.Now()
+		g := store.Grant{ID: "g", User: store.User{Subject: "alice"}, Created: began, Expires: began.Add(time.Hour), NotAfter: began.Add(time.Hour)}
+		if err := st.CreateGrant(t.Context(), began, g); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			a.maintain(ctx)
+		}()
+		time.Sleep(10 * time.Second)
+		called := time.Now()
+		a.state.calls.enter("g", 1, "192.0.2.1")
+		a.state.calls.leave("g")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		got, err := st.Grant(t.Context(), time.Now(), "g")
+		if err != nil || !got.UsedAt.Equal(called) || got.UsedFrom != "192.0.2.1" {
+			t.Errorf("used at %s from %q, %v; want %s", got.UsedAt, got.UsedFrom, err, called)
+		}
+		cancel()
+		<-ended
 	})
 }

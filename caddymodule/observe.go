@@ -52,7 +52,7 @@ func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventRequest {
 		o.events.Emit(o.ctx, "mcp_auth."+string(e.Kind), map[string]any{
 			"code": e.Code, "client_id": short(e.ClientID), "subject": e.Subject, "resource": e.Resource,
-			"scope": e.Scope, "family": e.GrantID, "reason": e.Reason, "request_id": e.RequestID,
+			"scope": e.Scope, "family": e.GrantID, "login": e.Login, "reason": e.Reason, "request_id": e.RequestID,
 		})
 	}
 }
@@ -97,6 +97,7 @@ func fields(e oauth.Event) []zap.Field {
 		{"resource", e.Resource},
 		{"scope", short(e.Scope)},
 		{"subject", short(e.Subject)},
+		{"login", e.Login},
 		{"family", e.GrantID},
 		{"reason", e.Reason},
 	} {

@@ -11,6 +11,8 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/dustin/go-humanize"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 )
 
 // The kinds of options that Caddyfile blocks are made of.
@@ -128,6 +130,54 @@ func number(field *int) option {
 			return d.Errf("%q is not a whole number of at least 1", value)
 		}
 		*field = parsed
+		return nil
+	}
+}
+
+// people takes a kind of people and who they are: `anyone`, or email, domain,
+// group, user or login with values. It may be repeated.
+func people(list *login.People) option {
+	return func(d *caddyfile.Dispenser) error {
+		rule := d.Val()
+		if !d.NextArg() {
+			return d.Errf("%s needs a kind and who: email, domain, group, user or login with values, or anyone", rule)
+		}
+		kind, values := d.Val(), d.RemainingArgs()
+		if kind == "anyone" {
+			if len(values) > 0 {
+				return d.ArgErr()
+			}
+			list.Anyone = true
+			return nil
+		}
+		field, ok := map[string]*[]string{
+			"email": &list.Emails, "domain": &list.Domains, "group": &list.Groups, "user": &list.Users, "login": &list.Logins,
+		}[kind]
+		if !ok {
+			return d.Errf("unknown kind of %s rule: %s (known: anyone, domain, email, group, login, user)", rule, kind)
+		}
+		if len(values) == 0 {
+			return d.ArgErr()
+		}
+		*field = append(*field, values...)
+		if err := (login.Rules{Allow: *list}).Check(); err != nil && rule == "allow" {
+			return d.WrapErr(err)
+		}
+		if err := (login.Rules{Deny: *list}).Check(); err != nil {
+			return d.WrapErr(err)
+		}
+		return nil
+	}
+}
+
+// guests is guest for an option that may be repeated.
+func guests(namespace string, field *[]json.RawMessage) option {
+	return func(d *caddyfile.Dispenser) error {
+		var one json.RawMessage
+		if err := guest(namespace, &one)(d); err != nil {
+			return err
+		}
+		*field = append(*field, one)
 		return nil
 	}
 }

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 
@@ -39,7 +40,7 @@ func (g *registry) add(p protected) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, have := range g.resources {
-		if slices.Equal(have.URIs, p.URIs) && slices.Equal(have.Scopes, p.Scopes) {
+		if reflect.DeepEqual(have.Resource, p.Resource) {
 			return nil
 		}
 		for _, uri := range p.URIs {

@@ -190,15 +190,15 @@ func TestCallCounter(t *testing.T) {
 	}
 	c := s.(*state).calls
 	for i, want := range []bool{true, true, false} {
-		if c.enter("g", 2) != want {
+		if c.enter("g", 2, "") != want {
 			t.Errorf("call %d is let in: %v", i+1, !want)
 		}
 	}
-	if !c.enter("h", 2) {
+	if !c.enter("h", 2, "") {
 		t.Error("one grant's calls count for another")
 	}
 	c.leave("g")
-	if !c.enter("g", 2) {
+	if !c.enter("g", 2, "") {
 		t.Error("a place that was left is not free")
 	}
 	c.leave("g")

@@ -89,9 +89,14 @@ func checkGateway(t *testing.T, dir string, services map[string]service) {
 	}
 	// A variable that the Caddyfile reads has to reach the container.
 	text := readFile(t, filepath.Join(dir, "Caddyfile"))
-	for _, match := range regexp.MustCompile(`\{\$(\w+)`).FindAllStringSubmatch(text, -1) {
-		if _, ok := gateway.Environment[match[1]]; !ok {
+	for _, match := range regexp.MustCompile(`\{(?:\$|env\.)(\w+)`).FindAllStringSubmatch(text, -1) {
+		value, ok := gateway.Environment[match[1]]
+		if !ok {
 			t.Errorf("the Caddyfile reads $%s, which the compose file does not set", match[1])
+		}
+		// Compose eats a dollar that is not written twice.
+		if strings.HasSuffix(match[1], "_HASH") && !regexp.MustCompile(`^\$2a\$14\$[./A-Za-z0-9]{53}$`).MatchString(value) {
+			t.Errorf("$%s is %q in the container, which is no hash", match[1], value)
 		}
 	}
 }

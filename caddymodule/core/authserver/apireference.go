@@ -15,9 +15,7 @@ import (
 // reference turns the document into the page that people read.
 func (d *apiDocument) reference() pages.Reference {
 	ref := pages.Reference{
-		Issuer:      d.Servers[0].URL,
 		Title:       d.Info.Title,
-		Version:     d.Info.Version,
 		Description: d.Info.Description,
 	}
 	for _, tag := range d.Tags {
@@ -62,7 +60,7 @@ func (d *apiDocument) operation(o *apiOperation) pages.Operation {
 		}
 	}
 	for _, p := range o.Parameters {
-		op.Parameters = append(op.Parameters, pages.Field{Name: p.Name, Type: p.Schema.name(), Description: p.Description, Required: p.Required})
+		op.Parameters = append(op.Parameters, pages.Param{Name: p.Name, Type: p.Schema.name(), Description: p.Description, Required: p.Required})
 	}
 	if o.RequestBody != nil {
 		op.Body = content(o.RequestBody.Content)
@@ -75,7 +73,7 @@ func (d *apiDocument) operation(o *apiOperation) pages.Operation {
 		response := pages.Response{Status: status, Description: r.Description, Content: content(r.Content)}
 		for _, name := range slices.Sorted(maps.Keys(r.Headers)) {
 			h := d.Components.Headers[refName(r.Headers[name].Ref)]
-			response.Headers = append(response.Headers, pages.Field{Name: name, Description: h.Description})
+			response.Headers = append(response.Headers, pages.Param{Name: name, Description: h.Description})
 		}
 		op.Responses = append(op.Responses, response)
 	}
@@ -123,11 +121,11 @@ func exampleText(v any) string {
 }
 
 // fields returns the members of an object, required ones first.
-func (s apiSchema) fields() []pages.Field {
-	var required, optional []pages.Field
+func (s apiSchema) fields() []pages.Param {
+	var required, optional []pages.Param
 	for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 		p := s.Properties[name]
-		f := pages.Field{Name: name, Type: p.name(), Description: p.Description, Required: slices.Contains(s.Required, name)}
+		f := pages.Param{Name: name, Type: p.name(), Description: p.Description, Required: slices.Contains(s.Required, name)}
 		if f.Required {
 			required = append(required, f)
 		} else {

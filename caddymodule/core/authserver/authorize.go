@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -24,24 +25,71 @@ type authorizationRequest struct {
 	challenge   string
 	resource    Resource
 	scope       oauth.Scope
+	prompt      []string // what this server knows of it
 }
 
-// pageError is an error before the redirect URI is proven: it is shown to the
-// person and never redirected (OAuth 2.1 §4.1.2.1).
-type pageError struct {
-	cause         *oauth.Error
-	unknownClient bool
+// The values of prompt that mean something here (OpenID Connect Core §3.1.2.1).
+const (
+	promptNone          = "none"
+	promptLogin         = "login"
+	promptConsent       = "consent"
+	promptSelectAccount = "select_account"
+)
+
+func (q authorizationRequest) prompts(values ...string) bool {
+	return slices.ContainsFunc(values, func(v string) bool { return slices.Contains(q.prompt, v) })
 }
 
-func (e pageError) Error() string { return e.cause.Error() }
-
-// redirectError is an error after the redirect URI is proven.
-type redirectError struct {
-	cause   *oauth.Error
-	request authorizationRequest
+// with returns the request with a value of prompt added.
+func (q authorizationRequest) with(prompt string) authorizationRequest {
+	q = q.without(prompt)
+	q.prompt = append(q.prompt, prompt)
+	return q
 }
 
-func (e redirectError) Error() string { return e.cause.Error() }
+// without returns the request without some values of prompt.
+func (q authorizationRequest) without(prompts ...string) authorizationRequest {
+	q.prompt = slices.DeleteFunc(slices.Clone(q.prompt), func(v string) bool { return slices.Contains(prompts, v) })
+	return q
+}
+
+// query is the request as a client could have sent it. Checking it again gives
+// the same request.
+func (q authorizationRequest) query() string {
+	v := url.Values{
+		"response_type": {"code"}, "client_id": {q.client.ID}, "redirect_uri": {q.redirectURI},
+		"code_challenge": {q.challenge}, "code_challenge_method": {oauth.MethodS256},
+		"resource": {q.resource.Audience()}, "scope": {q.scope.String()},
+	}
+	if q.state != "" {
+		v.Set("state", q.state)
+	}
+	if len(q.prompt) > 0 {
+		v.Set("prompt", strings.Join(q.prompt, " "))
+	}
+	return v.Encode()
+}
+
+const authorizePath = "/oauth/authorize" // below the issuer
+
+// authorizeURL is where a browser on this server goes on with a request.
+func (s *Server) authorizeURL(q authorizationRequest) string {
+	return s.base + authorizePath + "?" + q.query()
+}
+
+// pendingRequest is the authorization request behind what a browser sent back,
+// checked against the configuration of now; nil for the account page.
+func (s *Server) pendingRequest(p pending) (*authorizationRequest, error) {
+	if p.Query == "" {
+		return nil, nil //nolint:nilnil // the account page has no request
+	}
+	values, err := parseParams(p.Query)
+	if err != nil {
+		return nil, err
+	}
+	req, err := s.checkedRequest(values)
+	return &req, err
+}
 
 func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	pageHeaders(w)
@@ -53,14 +101,19 @@ func (s *Server) serveAuthorize(w http.ResponseWriter, r *http.Request) {
 	s.flow(w, r, req)
 }
 
-// authorizeRequest reads the request and checks it in the order that decides
-// who may see which error: first everything that proves the redirect URI.
+// authorizeRequest reads the request and checks it.
 func (s *Server) authorizeRequest(w http.ResponseWriter, r *http.Request) (authorizationRequest, error) {
-	var req authorizationRequest
 	p, err := authorizeParams(w, r)
 	if err != nil {
-		return req, pageError{cause: asOAuthError(err)}
+		return authorizationRequest{}, pageError{cause: asOAuthError(err)}
 	}
+	return s.checkedRequest(p)
+}
+
+// checkedRequest checks the parameters, those first that prove the redirect
+// URI: they decide who may see an error.
+func (s *Server) checkedRequest(p params) (authorizationRequest, error) {
+	var req authorizationRequest
 	if name := p.repeated("client_id", "redirect_uri"); name != "" {
 		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s occurs twice", name)}
 	}
@@ -68,9 +121,10 @@ func (s *Server) authorizeRequest(w http.ResponseWriter, r *http.Request) (autho
 	if id == "" {
 		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter client_id is missing")}
 	}
+	var err error
 	if req.client, err = s.client(id); err != nil {
-		return req, pageError{oauth.Errorf(oauth.CodeInvalidClient, "no program is registered under this client_id").WithCause(err).
-			WithStatus(http.StatusBadRequest), true}
+		return req, pageError{unknownClient: true, cause: oauth.Errorf(oauth.CodeInvalidClient, "no program is registered under this client_id").
+			WithCause(err).WithStatus(http.StatusBadRequest)}
 	}
 	req.redirectURI, err = req.client.redirectURI(p.get("redirect_uri"), s.cfg.Registration.RedirectSchemes)
 	if err != nil {
@@ -229,12 +283,16 @@ func (s *Server) checkScope(req *authorizationRequest, p params) *oauth.Error {
 	return nil
 }
 
-// checkPrompt: none excludes every other value (OpenID Connect Core §3.1.2.1).
-func checkPrompt(_ *authorizationRequest, p params) *oauth.Error {
+// checkPrompt: none excludes every other value (OpenID Connect Core §3.1.2.1);
+// unknown values are ignored.
+func checkPrompt(req *authorizationRequest, p params) *oauth.Error {
 	values := strings.Fields(p.get("prompt"))
-	for _, v := range values {
-		if v == "none" && len(values) > 1 {
-			return oauth.Errorf(oauth.CodeInvalidRequest, "prompt none can't be combined with another value")
+	if slices.Contains(values, promptNone) && len(values) > 1 {
+		return oauth.Errorf(oauth.CodeInvalidRequest, "prompt none can't be combined with another value")
+	}
+	for _, known := range []string{promptNone, promptLogin, promptConsent, promptSelectAccount} {
+		if slices.Contains(values, known) {
+			req.prompt = append(req.prompt, known)
 		}
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"time"
 
@@ -150,13 +149,11 @@ func (c Client) redirectURI(requested string, schemes []string) (string, error) 
 }
 
 // redirectTrusted reports whether an error may be sent to the redirect URI
-// without a person's click: it stays on this machine, or the operator vouches
-// for the client. Anything else would make this an open redirector
-// (OAuth 2.1 §7.12.2).
+// without a person's click: it is a listener of this machine, or the operator
+// vouches for the client. Anything else would make this an open redirector
+// (OAuth 2.1 §7.12.2), for private-use schemes one into programs: whoever
+// registers chooses host, path and query, and links such as
+// cursor://…/mcp/install do something.
 func (c Client) redirectTrusted(uri string) bool {
-	if c.Trusted || oauth.IsLoopbackRedirect(uri) {
-		return true
-	}
-	u, err := url.Parse(uri)
-	return err == nil && u.Scheme != "https" && u.Scheme != "http"
+	return c.Trusted || oauth.IsLoopbackRedirect(uri)
 }

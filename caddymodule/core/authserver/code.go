@@ -27,21 +27,33 @@ type codeData struct {
 	Scope       string     `json:"s"`
 	User        store.User `json:"u"`
 	AuthTime    int64      `json:"t"`
+	Issued      int64      `json:"i"` // in milliseconds since 1970
 }
 
-// newCode returns the code for an approved request.
-func (s *Server) newCode(req authorizationRequest, id login.Identity) (string, error) {
+// nonceSize is the size of a code's nonce in bytes.
+const nonceSize = 16
+
+// newNonce returns the nonce of a code that is like no other.
+func newNonce() []byte {
+	b := make([]byte, nonceSize)
+	_, _ = rand.Read(b) // never fails: crypto/rand ends the program instead
+	return b
+}
+
+// newCode returns the code for an approved request. Codes with one nonce become
+// one grant, so only one of them is good.
+func (s *Server) newCode(req authorizationRequest, who login.Person, nonce []byte) (string, error) {
 	d := codeData{
-		Nonce:       make([]byte, 16),
+		Nonce:       nonce,
 		Client:      clientHash(req.client.ID),
 		RedirectURI: req.redirectURI,
 		Challenge:   req.challenge,
 		Resource:    req.resource.Audience(),
 		Scope:       req.scope.String(),
-		User:        store.User{Subject: id.Subject, Name: id.Name, Email: id.Email},
-		AuthTime:    id.AuthTime.Unix(),
+		User:        userOf(who),
+		AuthTime:    who.AuthTime.Unix(),
+		Issued:      s.after(who.Subject).UnixMilli(),
 	}
-	_, _ = rand.Read(d.Nonce) // never fails: crypto/rand ends the program instead
 	text, err := json.Marshal(d)
 	if err != nil {
 		return "", fmt.Errorf("encoding a code: %w", err)

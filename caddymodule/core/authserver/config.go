@@ -11,6 +11,7 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
@@ -21,6 +22,8 @@ const (
 	DefaultRefreshGrace        = time.Minute
 	DefaultRefreshIdle         = 30 * 24 * time.Hour
 	DefaultRefreshAbsolute     = 180 * 24 * time.Hour
+	DefaultSessionIdle         = 8 * time.Hour
+	DefaultSessionAbsolute     = 7 * 24 * time.Hour
 )
 
 // maxCodeLifetime bounds CodeLifetime.
@@ -48,6 +51,18 @@ type Config struct {
 	RootPaths bool
 	// Development adds /dev/token.
 	Development bool
+	// Rules say who may come in, for every resource.
+	Rules login.Rules
+	// Sessions bound how long a browser stays signed in.
+	Sessions Sessions
+	// TrustedRedirectHosts are hosts of https redirect URIs, with their port if
+	// they have one, at which a fresh registration is taken for the program
+	// that a person approved before: they are not asked again.
+	TrustedRedirectHosts []string
+	// Brand is how the pages look.
+	Brand pages.Brand
+	// Logo is shown on the pages; without Data there is none.
+	Logo Logo
 	// AllowUnattended lets a login method without proof run on an issuer that
 	// others can reach.
 	AllowUnattended bool
@@ -69,6 +84,20 @@ type Lifetimes struct {
 	// RefreshAbsolute ends a grant however often it is refreshed. Default 180
 	// days.
 	RefreshAbsolute time.Duration
+}
+
+// Logo is a picture with its media type.
+type Logo struct {
+	Type string
+	Data []byte
+}
+
+// Sessions bound the sessions of browsers.
+type Sessions struct {
+	// Idle ends a session that was not used for so long. Default 8 h.
+	Idle time.Duration
+	// Absolute ends a session however often it is used. Default 7 days.
+	Absolute time.Duration
 }
 
 // Registration configures dynamic client registration (RFC 7591).
@@ -93,6 +122,10 @@ type Resource struct {
 	Scopes oauth.Scope
 	// Name is for people.
 	Name string
+	// ScopeTexts say in the operator's words what a scope allows.
+	ScopeTexts map[string]string
+	// Rules say who may use it, besides the rules for all.
+	Rules login.Rules
 }
 
 // Audience returns the aud of the resource's tokens.
@@ -103,7 +136,7 @@ type Deps struct {
 	Store    store.Store
 	Keys     *keys.Manager
 	Revoked  *RevocationSet
-	Login    login.Method
+	Logins   []login.Method // in the order in which they are offered
 	Observer oauth.Observer
 	// Now is the clock; nil takes time.Now.
 	Now func() time.Time
@@ -145,6 +178,8 @@ func (c *Config) setDefaults() {
 		{&l.RefreshGrace, DefaultRefreshGrace},
 		{&l.RefreshIdle, DefaultRefreshIdle},
 		{&l.RefreshAbsolute, DefaultRefreshAbsolute},
+		{&c.Sessions.Idle, DefaultSessionIdle},
+		{&c.Sessions.Absolute, DefaultSessionAbsolute},
 	} {
 		if *d.value == 0 {
 			*d.value = d.def
@@ -165,6 +200,8 @@ func (c *Config) Check() error {
 	switch {
 	case l.AccessToken < time.Second || l.RefreshIdle < time.Second || l.RefreshAbsolute < time.Second:
 		return errors.New("lifetimes must be at least one second")
+	case c.Sessions.Idle < time.Minute || c.Sessions.Absolute < time.Minute:
+		return errors.New("session_idle and session_lifetime must be at least one minute")
 	case l.Code < time.Second || l.Code > maxCodeLifetime:
 		return fmt.Errorf("the code lifetime must be between 1s and %s (OAuth 2.1 section 4.1.2)", maxCodeLifetime)
 	}
@@ -173,7 +210,12 @@ func (c *Config) Check() error {
 			return fmt.Errorf("redirect scheme %q can't be allowed", s)
 		}
 	}
-	return errors.Join(CheckIssuer(c.Issuer), c.checkClients())
+	for _, host := range c.TrustedRedirectHosts {
+		if u, err := url.Parse("https://" + host); err != nil || u.Host != host || host == "" || oauth.IsLoopbackHost(host) {
+			return fmt.Errorf("trusted redirect host %q is not a host such as claude.ai; a host of this machine can't be trusted", host)
+		}
+	}
+	return errors.Join(CheckIssuer(c.Issuer), c.Rules.Check(), c.checkClients())
 }
 
 func (c *Config) checkResources() error {

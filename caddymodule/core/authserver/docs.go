@@ -14,11 +14,12 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
-// docs are the documentation pages. Everything is rendered once, from the
-// configuration.
+// docs are the documentation pages, made once from the configuration.
 type docs struct {
-	overview, reference, openAPI []byte
-	swagger                      swaggerUI
+	overview  pages.Overview
+	reference pages.Reference
+	openAPI   []byte
+	swagger   swaggerUI
 }
 
 // swaggerUI is the interactive documentation: a page of another project and
@@ -44,29 +45,18 @@ func newDocs(s *Server) (docs, error) {
 		return docs{}, err
 	}
 	home := s.base + "/oauth/"
-	reference := doc.reference()
-	reference.Home = home
-	var page bytes.Buffer
-	if err := reference.Write(&page); err != nil {
-		return docs{}, err
-	}
-	d.reference = bytes.Clone(page.Bytes())
-	page.Reset()
-	if err := s.overview(home).Write(&page); err != nil {
-		return docs{}, err
-	}
-	d.overview = page.Bytes()
+	d.reference, d.overview = doc.reference(), s.overview(home)
 	d.swagger, err = newSwaggerUI(doc.Info.Title, home)
 	return d, err
 }
 
 // mount adds the routes. The overview is at both /oauth and /oauth/, because
 // people type either; the same goes for the interactive documentation.
-func (d docs) mount(root string, add func(path string, h http.HandlerFunc)) {
-	overview, swagger := servePage(d.overview), d.swagger.servePage
+func (d docs) mount(site *pages.Site, root string, add func(path string, h http.HandlerFunc)) {
+	overview, swagger := servePage(site, d.overview), d.swagger.servePage
 	add(root, overview)
 	add(root+"/", overview)
-	add(root+"/redoc", servePage(d.reference))
+	add(root+"/redoc", servePage(site, d.reference))
 	add(root+"/openapi.json", d.serveOpenAPI)
 	add(root+"/docs", swagger)
 	add(root+"/docs/", swagger)
@@ -75,11 +65,8 @@ func (d docs) mount(root string, add func(path string, h http.HandlerFunc)) {
 	}
 }
 
-func servePage(page []byte) http.HandlerFunc {
-	return func(w http.ResponseWriter, r *http.Request) {
-		pageHeaders(w)
-		writePage(w, r, http.StatusOK, page)
-	}
+func servePage(site *pages.Site, page pages.Page) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) { site.Write(w, r, http.StatusOK, page) }
 }
 
 func (d docs) serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
@@ -92,9 +79,6 @@ func (d docs) serveOpenAPI(w http.ResponseWriter, _ *http.Request) {
 func (s *Server) overview(home string) pages.Overview {
 	metadata := s.metadataPaths()[0]
 	o := pages.Overview{
-		Issuer:    s.cfg.Issuer,
-		Home:      home,
-		Version:   version(),
 		Metadata:  pages.Endpoint{URL: oauth.OriginOf(s.cfg.Issuer) + metadata, Path: metadata},
 		Keys:      pages.Endpoint{URL: s.url("/oauth/jwks.json"), Path: home + "jwks.json"},
 		Authorize: pages.Endpoint{URL: s.url("/oauth/authorize")},
@@ -148,7 +132,10 @@ func inlineHashes(page []byte, element *regexp.Regexp) string {
 func (u swaggerUI) servePage(w http.ResponseWriter, r *http.Request) {
 	pageHeaders(w)
 	w.Header().Set("Content-Security-Policy", u.policy)
-	writePage(w, r, http.StatusOK, u.page)
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(u.page) // the client is gone if this fails
+	}
 }
 
 func (u swaggerUI) serveFile(w http.ResponseWriter, r *http.Request) {

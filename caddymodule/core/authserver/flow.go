@@ -1,46 +1,165 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/url"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
-// flow takes a person with a checked request through sign-in to a code. It is
-// the only place that knows the order of the steps.
+// The flow takes a person with a checked authorization request to a code. It
+// is a state machine whose state is never stored: where a request stands
+// follows from the request and from who sits at the browser, so no step can be
+// reached or skipped by its URL. What a person does on a page (signin.go,
+// consent.go) changes one of the two, and the browser comes back here.
+
+// step is where a request stands.
+type step int
+
+const (
+	stepSignIn     step = iota // nobody is signed in, or must do so again
+	stepNotInvited             // somebody is, but the rules don't let them in
+	stepConsent                // the person has to be asked
+	stepCode                   // the person has agreed before, or nobody is asked
+)
+
+// next decides where a request stands. It is the only place that knows the
+// order of the steps.
+func (s *Server) next(ctx context.Context, req authorizationRequest, v visitor) (step, error) {
+	switch {
+	case !v.known(), !v.ambient() && req.prompts(promptLogin, promptSelectAccount):
+		return stepSignIn, nil
+	case !s.permitted(v.Person, req.resource):
+		return stepNotInvited, nil
+	case s.unattended():
+		return stepCode, nil
+	case req.prompts(promptConsent):
+		return stepConsent, nil
+	}
+	agreed, err := s.agreedBefore(ctx, req, v)
+	if err != nil {
+		return stepConsent, err
+	}
+	if agreed {
+		return stepCode, nil
+	}
+	return stepConsent, nil
+}
+
+// flow shows the page for the step at which a request stands, or ends it with
+// a code.
 func (s *Server) flow(w http.ResponseWriter, r *http.Request, req authorizationRequest) {
 	if err := s.checkUnattended(r, req); err != nil {
 		s.refuse(w, r, req, err)
 		return
 	}
-	step, err := s.deps.Login.Begin(r.Context(), r)
-	switch {
-	case errors.Is(err, login.ErrDenied):
-		s.refuse(w, r, req, redirectError{oauth.Errorf(oauth.CodeAccessDenied, "sign-in was refused").WithCause(err), req})
-	case err != nil:
+	if !s.unattended() && len(s.authorizeURL(req.with(promptLogin))) > maxURL {
+		// It comes back from the sign-in with every slash escaped: better said now.
+		s.refuse(w, r, req, redirectError{oauth.Errorf(oauth.CodeInvalidRequest, "the request is longer than %d bytes when it is written out", maxURL), req})
+		return
+	}
+	if r.Method == http.MethodPost && !s.unattended() {
+		// The cookies come with a GET only, if a client's page sent this.
+		s.askAgain(w, r, req, "authorize_post")
+		return
+	}
+	v, err := s.visitor(w, r)
+	if err != nil {
+		s.refuse(w, r, req, redirectError{asOAuthError(err), req})
+		return
+	}
+	at, err := s.next(r.Context(), req, v)
+	if err != nil {
 		s.refuse(w, r, req, redirectError{oauth.Unavailable(err), req})
-	case step.Identity == nil:
-		s.refuse(w, r, req, redirectError{oauth.Unavailable(errors.New("the login method wants a redirect, which this version does not follow")), req})
+		return
+	}
+	if at == stepCode {
+		s.approve(w, r, req, v, newNonce())
+		return
+	}
+	if req.prompts(promptNone) {
+		s.refuse(w, r, req, redirectError{silentError(at), req})
+		return
+	}
+	s.ask(w, r, req, v, at)
+}
+
+// silentError is the answer to a client that wants no page to be shown
+// (OpenID Connect Core §3.1.2.6).
+func silentError(at step) *oauth.Error {
+	switch at {
+	case stepSignIn:
+		return oauth.Errorf(oauth.CodeLoginRequired, "nobody is signed in, and prompt is none")
+	case stepNotInvited:
+		return oauth.Errorf(oauth.CodeAccessDenied, "the person who is signed in is not allowed to use this resource")
+	case stepConsent, stepCode:
+	}
+	return oauth.Errorf(oauth.CodeConsentRequired, "the person has to be asked, and prompt is none")
+}
+
+// ask shows the page of a step.
+func (s *Server) ask(w http.ResponseWriter, r *http.Request, req authorizationRequest, v visitor, at step) {
+	var err error
+	switch at {
+	case stepSignIn:
+		err = s.signInPage(w, r, signInPage{query: req.query(), request: &req, unproven: v.unproven})
+	case stepNotInvited:
+		err = s.notInvitedPage(w, r, req, v)
 	default:
-		s.approve(w, r, req, *step.Identity)
+		err = s.consentPage(w, r, req, v)
+	}
+	if err != nil {
+		s.refuse(w, r, req, err)
 	}
 }
 
 // approve ends the flow: the person is known and agrees, the client gets a
 // code.
-func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizationRequest, id login.Identity) {
-	code, err := s.newCode(req, id)
+func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizationRequest, v visitor, nonce []byte) {
+	code, err := s.newCode(req, v.Person, nonce)
 	if err != nil {
 		s.refuse(w, r, req, redirectError{oauth.Unavailable(err), req})
 		return
 	}
 	e := s.authorizeEvent(req)
-	e.Subject, e.Status = id.Subject, redirectStatus(r)
+	e.Subject, e.Login, e.Status = v.Subject, v.Login, redirectStatus(r)
 	s.observe(r, e)
-	redirect(w, r, s.redirectTo(req, url.Values{"code": {code}}))
+	s.sendBack(w, r, req, url.Values{"code": {code}})
+}
+
+// deny ends the flow with a person's no. They saw where they are going, so the
+// redirect needs no other proof.
+func (s *Server) deny(w http.ResponseWriter, r *http.Request, req authorizationRequest, who login.Person, cause *oauth.Error) {
+	e := s.authorizeEvent(req)
+	e.Subject, e.Login = who.Subject, who.Login
+	e.Err, e.Code, e.Status = cause, cause.Code, redirectStatus(r)
+	s.observe(r, e)
+	s.sendBack(w, r, req, errorValues(cause))
+}
+
+// sendBack sends the browser back to the client. Where a person has been asked,
+// a browser does not follow a redirect to a program's own scheme reliably: it
+// gets a page that goes there (INTEROP 10).
+func (s *Server) sendBack(w http.ResponseWriter, r *http.Request, req authorizationRequest, result url.Values) {
+	target := s.redirectTo(req, result)
+	if scheme := privateScheme(req.redirectURI); scheme != "" && !s.unattended() {
+		s.site.Write(w, r, http.StatusOK, pages.Leave{Name: req.client.Name, Scheme: scheme, URL: target})
+		return
+	}
+	redirect(w, r, target)
+}
+
+// askAgain sends the browser to the flow with a request whose state is to be
+// found out anew.
+func (s *Server) askAgain(w http.ResponseWriter, r *http.Request, req authorizationRequest, reason string) {
+	e := s.authorizeEvent(req)
+	e.Kind, e.Reason, e.Status = oauth.EventRequest, reason, redirectStatus(r)
+	s.observe(r, e)
+	redirect(w, r, s.authorizeURL(req))
 }
 
 // checkUnattended protects a login that asks nobody. No other machine may use
@@ -49,7 +168,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizati
 // where a navigation comes from; programs and typed addresses pass.
 func (s *Server) checkUnattended(r *http.Request, req authorizationRequest) error {
 	fromElsewhere := s.local && r.Header.Get("Sec-Fetch-Site") == "cross-site" && !req.client.redirectTrusted(req.redirectURI)
-	if !s.deps.Login.Unattended() || s.localEnough(r) && !fromElsewhere {
+	if !s.unattended() || s.localEnough(r) && !fromElsewhere {
 		return nil
 	}
 	return pageError{cause: oauth.Errorf(oauth.CodeAccessDenied,
@@ -72,21 +191,23 @@ func (s *Server) refuse(w http.ResponseWriter, r *http.Request, req authorizatio
 	var back redirectError
 	switch {
 	case errors.As(err, &page):
-		e.Err, e.Code, e.Status = page.cause, page.cause.Code, page.cause.Status
+		e.Err, e.Code, e.Status, e.Reason = page.cause, page.cause.Code, page.cause.Status, page.problem
+		e.Subject, e.Login = page.who.Subject, page.who.Login
 		s.observe(r, e)
 		s.errorPage(w, r, page)
 	case errors.As(err, &back) && back.request.client.redirectTrusted(back.request.redirectURI):
 		e.Err, e.Code, e.Status = back.cause, back.cause.Code, redirectStatus(r)
 		s.observe(r, e)
-		redirect(w, r, s.redirectTo(back.request, errorValues(back.cause)))
+		s.sendBack(w, r, back.request, errorValues(back.cause))
 	case errors.As(err, &back):
 		e.Err, e.Code, e.Status = back.cause, back.cause.Code, back.cause.Status
 		s.observe(r, e)
-		s.returnPage(w, r, back)
+		s.errorPage(w, r, pageError{cause: back.cause, back: &back})
 	default:
-		e.Err, e.Code, e.Status = err, oauth.CodeServerError, http.StatusInternalServerError
+		cause := asOAuthError(err)
+		e.Err, e.Code, e.Status = err, cause.Code, cause.Status
 		s.observe(r, e)
-		s.errorPage(w, r, pageError{cause: asOAuthError(err)})
+		s.errorPage(w, r, pageError{cause: cause})
 	}
 }
 
@@ -100,6 +221,7 @@ func (s *Server) authorizeEvent(req authorizationRequest) oauth.Event {
 
 // redirect sends the browser on. The location is already encoded.
 func redirect(w http.ResponseWriter, r *http.Request, location string) {
+	pageHeaders(w)
 	w.Header().Set("Location", location)
 	w.WriteHeader(redirectStatus(r))
 }

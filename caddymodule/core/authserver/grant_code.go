@@ -31,13 +31,21 @@ func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, er
 	if err := s.checkCode(req, code); err != nil {
 		return redeemed{}, err
 	}
+	if s.codeEnded(code) {
+		return redeemed{}, oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(errors.New("the person has signed out everywhere or taken all back since"))
+	}
 	if err := s.checkTarget(req.params, code.Resource); err != nil {
 		return redeemed{}, err
 	}
-	if _, err := s.configured(code.Resource); err != nil {
+	res, err := s.configured(code.Resource)
+	if err != nil {
+		return redeemed{}, err
+	}
+	if code.User, err = s.entitled(ctx, code.User, res); err != nil {
 		return redeemed{}, err
 	}
 	g := s.newGrant(req.client, code, now)
+	g.UsedFrom = oauth.MetaFrom(ctx).RemoteIP
 	scope, _ := oauth.ParseScope(g.Scope)
 	err = s.deps.Store.CreateGrant(ctx, now, g)
 	switch {
@@ -113,6 +121,8 @@ func (s *Server) newGrant(c Client, code codeData, now time.Time) store.Grant {
 		AuthTime:    time.Unix(code.AuthTime, 0),
 		Created:     now,
 		RotatedAt:   now,
+		UsedAt:      now,
+		ClientHash:  c.hash(),
 		NotAfter:    now.Add(l.RefreshAbsolute),
 	}
 	if !c.mayRefresh() {

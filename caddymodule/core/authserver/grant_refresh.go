@@ -88,7 +88,12 @@ func (s *Server) redeemRefresh(ctx context.Context, req tokenRequest) (redeemed,
 	if err != nil {
 		return redeemed{grant: g}, err
 	}
+	user, err := s.entitledTo(ctx, g)
+	if err != nil {
+		return redeemed{grant: g}, err
+	}
 	g, err = s.rotate(ctx, now, g, token.generation)
+	g.User = user // for the tokens; the grant keeps who approved
 	return redeemed{g, scope, true}, err
 }
 
@@ -136,11 +141,21 @@ func (s *Server) refreshScope(p params, g store.Grant) (oauth.Scope, error) {
 	return asked, nil
 }
 
+func (s *Server) entitledTo(ctx context.Context, g store.Grant) (store.User, error) {
+	res, err := s.configured(g.Resource)
+	if err != nil {
+		return g.User, err
+	}
+	return s.entitled(ctx, g.User, res)
+}
+
 // rotate moves the grant to the generation after the token's, or finds that it
 // was moved before and decides between a lost answer and theft.
 func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, generation uint64) (store.Grant, error) {
 	if generation == g.Generation {
-		next, err := s.deps.Store.RotateGrant(ctx, now, store.Rotation{ID: g.ID, From: generation, Expires: s.grantExpires(g, now)})
+		next, err := s.deps.Store.RotateGrant(ctx, now, store.Rotation{
+			ID: g.ID, From: generation, Expires: s.grantExpires(g, now), UsedFrom: oauth.MetaFrom(ctx).RemoteIP,
+		})
 		switch {
 		case err == nil:
 			return next, nil

@@ -191,10 +191,30 @@ func (s *Server) dropUnavailable(doc *apiDocument) {
 	if s.cfg.Registration.Off || s.cfg.Registration.AccessToken == "" {
 		delete(c.SecuritySchemes, "initialAccessToken")
 	}
+	s.placePeople(doc)
 	if !s.cfg.Development {
 		delete(doc.Paths, "/dev/token")
 		delete(c.Schemas, "DevelopmentTokenRequest")
 		delete(c.Responses, "Forbidden")
+	}
+}
+
+// placePeople documents the pages of the logins that there are: the callback
+// once for each that comes back to it.
+func (s *Server) placePeople(doc *apiDocument) {
+	const template = callbackPath + "{login}"
+	callback := doc.Paths[template]
+	delete(doc.Paths, template)
+	for _, m := range s.logins {
+		if m.redirects() {
+			doc.Paths[callbackPath+m.info.ID] = &apiPath{Get: callback.Get.alias("/"+m.info.ID, false)}
+		}
+	}
+	if c := doc.Components; s.unattended() {
+		delete(doc.Paths, signInPath)
+		delete(doc.Paths, consentPath)
+		delete(c.Schemas, "SignInForm")
+		delete(c.Schemas, "ConsentForm")
 	}
 }
 

@@ -15,22 +15,18 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
-	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
 // pageLogin is a login that answers the same to everybody.
-type pageLogin struct{ err error }
+type pageLogin struct {
+	alice
+	err error
+}
 
-func (l pageLogin) Begin(context.Context, *http.Request) (login.Step, error) {
+func (l pageLogin) Begin(context.Context, login.Request) (login.Step, error) {
 	return login.Step{Identity: &login.Identity{Subject: "alice", AuthTime: time.Now()}}, l.err
 }
-
-func (l pageLogin) Finish(context.Context, *http.Request) (login.Step, error) {
-	return login.Step{}, login.ErrDenied
-}
-
-func (pageLogin) Unattended() bool { return false }
 
 type pageObserver struct{}
 
@@ -43,12 +39,13 @@ func pageServer(t *testing.T, cfg Config) *Server {
 
 func pageServerWith(t *testing.T, cfg Config, l login.Method) *Server {
 	t.Helper()
+	cfg.AllowUnattended = true
 	st := store.NewMemory()
 	ring, err := keys.Open(t.Context(), time.Now(), st, keys.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := New(cfg, Deps{Store: st, Keys: ring, Revoked: NewRevocationSet(), Login: l, Observer: pageObserver{}})
+	s, err := New(cfg, Deps{Store: st, Keys: ring, Revoked: NewRevocationSet(), Logins: []login.Method{l}, Observer: pageObserver{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +102,7 @@ func pageLinks(t *testing.T, w *httptest.ResponseRecorder) []string {
 	var links []string
 	pageWalk(pageParse(t, w), func(n *html.Node) {
 		for _, a := range n.Attr {
-			if n.Type == html.ElementNode && a.Key == "href" {
+			if n.Type == html.ElementNode && n.Data == "a" && a.Key == "href" {
 				links = append(links, a.Val)
 			}
 		}
@@ -135,20 +132,24 @@ func pageCheck(t *testing.T, w *httptest.ResponseRecorder, host string) {
 			headings++
 		case "style":
 			styles++
-			if !strings.Contains(policy, "style-src '"+pages.SourceHash(n.FirstChild.Data)+"'") {
+			if len(n.Attr) != 1 || n.Attr[0].Key != "nonce" || !strings.Contains(policy, "style-src 'nonce-"+n.Attr[0].Val+"'") {
 				t.Errorf("the policy forbids the page's own style: %s", policy)
 			}
 		case "html":
 			if len(n.Attr) != 1 || n.Attr[0].Key != "lang" || n.Attr[0].Val != "en" {
 				t.Errorf("html has %v", n.Attr)
 			}
-		case "script", "form", "iframe", "object", "embed", "img", "link", "base", "button", "input":
+		case "script", "form", "iframe", "object", "embed", "img", "base", "button", "input":
 			t.Errorf("the page has a %s", n.Data)
 		}
 		for _, a := range n.Attr {
 			switch {
 			case strings.HasPrefix(a.Key, "on"), a.Key == "style", a.Key == "src", a.Key == "srcset", a.Key == "http-equiv":
 				t.Errorf("%s has %s=%q", n.Data, a.Key, a.Val)
+			case n.Data == "link":
+				if a.Key == "rel" && a.Val != "icon" || a.Key == "href" && !strings.HasPrefix(a.Val, "data:image/svg+xml,") {
+					t.Errorf("a link element with %s=%q", a.Key, a.Val)
+				}
 			case a.Key == "href":
 				u, err := url.Parse(a.Val)
 				if err != nil || u.Host != "" && u.Host != host || u.Scheme != "" && u.Scheme != "https" {
@@ -318,13 +319,13 @@ func TestPageReturn(t *testing.T) {
 }
 
 func TestPageReturnStatus(t *testing.T) {
-	denied := pageServerWith(t, docsConfigs()["plain"], pageLogin{login.ErrDenied})
+	denied := pageServerWith(t, docsConfigs()["plain"], pageLogin{err: login.ErrDenied})
 	w := pageGet(t, denied, pageAuthorize(pageRegister(t, denied, "N", "https://client.example/cb"), nil))
 	pageCheck(t, w, "client.example")
-	if !strings.Contains(pageText(t, w), "You were not let in") {
+	if !strings.Contains(pageText(t, w), "This is not the way in") {
 		t.Error("the page does not say so")
 	}
-	down := pageServerWith(t, docsConfigs()["plain"], pageLogin{context.DeadlineExceeded})
+	down := pageServerWith(t, docsConfigs()["plain"], pageLogin{err: context.DeadlineExceeded})
 	w = pageGet(t, down, pageAuthorize(pageRegister(t, down, "N", "https://client.example/cb"), nil))
 	pageCheck(t, w, "client.example")
 	if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" {
@@ -379,6 +380,20 @@ func TestPageHostileRequests(t *testing.T) {
 		pageCheck(t, w, "")
 		if body := w.Body.String(); strings.Contains(body, "alert") || strings.Contains(body, "evil") {
 			t.Errorf("%.80s: the page repeats the request", target)
+		}
+	}
+}
+
+// TestPageLanguage: pages follow the browser, and nothing else of the request.
+func TestPageLanguage(t *testing.T) {
+	s := pageServer(t, docsConfigs()["plain"])
+	for _, target := range []string{"/oauth/", "/oauth/redoc", "/oauth/authorize?client_id=stale"} {
+		r := httptest.NewRequest(http.MethodGet, "https://mcp.example.com"+target, nil)
+		r.Header.Set("Accept-Language", "zh-CN,zh;q=0.9,en;q=0.8")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if !strings.Contains(w.Body.String(), `<html lang="zh-Hans">`) || w.Header().Get("Vary") != "Accept-Language" {
+			t.Errorf("%s: headers %v", target, w.Header())
 		}
 	}
 }

@@ -34,17 +34,20 @@ type rig struct {
 	events []oauth.Event
 }
 
+// alice is a login that lets everyone in as alice.
 type alice struct{}
 
-func (alice) Begin(context.Context, *http.Request) (login.Step, error) {
+func (alice) Info() login.Info { return login.Info{ID: "alice", Ambient: true, Unattended: true} }
+
+func (alice) Begin(context.Context, login.Request) (login.Step, error) {
 	return login.Step{Identity: &login.Identity{Subject: "alice", AuthTime: time.Unix(1, 0)}}, nil
 }
 
-func (alice) Finish(context.Context, *http.Request) (login.Step, error) {
+func (alice) Finish(context.Context, login.Request) (login.Step, error) {
 	return login.Step{}, login.ErrDenied
 }
 
-func (alice) Unattended() bool { return false }
+func (alice) Recheck(_ context.Context, id login.Identity) (login.Identity, error) { return id, nil }
 
 func (r *rig) Observe(_ context.Context, e oauth.Event) {
 	r.mu.Lock()
@@ -56,13 +59,13 @@ func (r *rig) pass(d time.Duration) { r.clock = r.clock.Add(d) }
 
 func newRig(tb testing.TB, edit func(*Config, *Deps)) *rig {
 	tb.Helper()
-	r := &rig{clock: time.Unix(1_800_000_000, 0), store: store.NewMemory()}
+	r := &rig{clock: time.Unix(1_800_000_000, 123_456_789), store: store.NewMemory()}
 	ring, err := keys.Open(tb.Context(), r.clock, r.store, keys.Options{})
 	if err != nil {
 		tb.Fatal(err)
 	}
-	cfg := Config{Issuer: testIssuer, Resources: []Resource{{URIs: []string{testResource}, Scopes: DefaultScopes}}}
-	deps := Deps{Store: r.store, Keys: ring, Revoked: NewRevocationSet(), Login: alice{}, Observer: r, Now: func() time.Time { return r.clock }}
+	cfg := Config{Issuer: testIssuer, Resources: []Resource{{URIs: []string{testResource}, Scopes: DefaultScopes}}, AllowUnattended: true}
+	deps := Deps{Store: r.store, Keys: ring, Revoked: NewRevocationSet(), Logins: []login.Method{alice{}}, Observer: r, Now: func() time.Time { return r.clock }}
 	if edit != nil {
 		edit(&cfg, &deps)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
 // Server answers the endpoints of one issuer. It is safe for concurrent use.
@@ -18,6 +19,8 @@ type Server struct {
 	deps    Deps
 	base    string // path of the issuer, empty for most
 	local   bool   // the issuer is on a loopback host
+	logins  []method
+	site    *pages.Site
 	clients map[string]Client
 	routes  map[string]route
 	docs    docs
@@ -59,18 +62,31 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err != nil {
 		return nil, err // check has parsed it before
 	}
-	if unattended := deps.Login.Unattended() || cfg.Development; unattended && !oauth.IsLoopbackHost(issuer.Host) && !cfg.AllowUnattended {
+	logins, err := newMethods(deps.Logins, cfg)
+	if err != nil {
+		return nil, err
+	}
+	if unattended := logins[0].info.Unattended || cfg.Development; unattended && !oauth.IsLoopbackHost(issuer.Host) && !cfg.AllowUnattended {
 		return nil, fmt.Errorf("login auto and development mode let everyone in without asking, and the issuer %s can be reached by others: "+
 			"configure another login, or set insecure_auto_approve if you really mean it", cfg.Issuer)
 	}
 	if deps.Now == nil {
 		deps.Now = time.Now
 	}
-	s := &Server{cfg: cfg, deps: deps, base: issuer.Path, local: oauth.IsLoopbackHost(issuer.Host), clients: map[string]Client{}}
+	s := &Server{cfg: cfg, deps: deps, base: issuer.Path, local: oauth.IsLoopbackHost(issuer.Host), logins: logins, clients: map[string]Client{}}
 	s.secretFailures = newLimiter(10, time.Minute)
 	s.codeFailures = newLimiter(3, maxCodeLifetime)
 	for _, c := range cfg.Clients {
 		s.clients[c.ID] = c
+	}
+	if cfg.Logo.Data != nil {
+		cfg.Brand.LogoURL = s.base + logoPath
+	}
+	s.site, err = pages.NewSite(pages.SiteConfig{
+		Issuer: cfg.Issuer, Home: s.base + "/oauth/", Account: s.base + accountPath, Version: version(), Brand: cfg.Brand,
+	})
+	if err != nil {
+		return nil, err
 	}
 	if s.docs, err = newDocs(s); err != nil {
 		return nil, err
@@ -92,10 +108,11 @@ func (s *Server) mount() {
 	}
 	oauthRoot := s.base + "/oauth"
 	add(oauthRoot+"/jwks.json", get, scripts, s.noted(oauthRoot+"/jwks.json", s.serveJWKS))
-	add(oauthRoot+"/authorize", []string{"GET", "HEAD", "POST"}, people, s.serveAuthorize)
+	add(s.base+authorizePath, []string{"GET", "HEAD", "POST"}, people, s.serveAuthorize)
+	s.mountPeople(add)
 	add(oauthRoot+"/token", post, scripts, s.serveToken)
 	add(oauthRoot+"/health", get, programs, s.serveHealth)
-	s.docs.mount(oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, s.noted(path, h)) })
+	s.docs.mount(s.site, oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, s.noted(path, h)) })
 	if !s.cfg.Registration.Off {
 		add(oauthRoot+"/register", post, scripts, s.serveRegister)
 	}
@@ -108,6 +125,24 @@ func (s *Server) mount() {
 	}
 	if s.cfg.Development {
 		add(s.base+"/dev/token", []string{"GET", "HEAD", "POST"}, programs, s.serveDevToken)
+	}
+}
+
+// mountPeople adds what the pages of a sign-in post to and come back to.
+func (s *Server) mountPeople(add func(string, []string, audience, http.HandlerFunc)) {
+	add(s.base+accountPath, []string{"GET", "HEAD", "POST"}, people, s.serveAccount)
+	if s.cfg.Logo.Data != nil {
+		add(s.base+logoPath, []string{"GET", "HEAD"}, people, s.noted(s.base+logoPath, s.serveLogo))
+	}
+	if s.unattended() {
+		return // nobody signs in or is asked
+	}
+	add(s.base+signInPath, []string{"POST"}, people, s.serveSignIn)
+	add(s.base+consentPath, []string{"POST"}, people, s.serveConsent)
+	for _, m := range s.logins {
+		if m.redirects() {
+			add(s.base+callbackPath+m.info.ID, []string{"GET", "HEAD"}, people, s.serveCallback)
+		}
 	}
 }
 
@@ -144,6 +179,16 @@ func (s *Server) Owns(path string) bool {
 		}
 	}
 	return false
+}
+
+// Redirects reports whether answers at the path send browsers on, with codes
+// or states in the URL that a log of answers must not show.
+func (s *Server) Redirects(path string) bool {
+	switch {
+	case strings.HasSuffix(path, "/authorize"), path == s.base+signInPath, path == s.base+consentPath, path == s.base+accountPath:
+		return true
+	}
+	return strings.HasPrefix(path, s.base+callbackPath)
 }
 
 // ServeHTTP answers a request for a path that the server owns; others get 404.

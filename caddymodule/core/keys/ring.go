@@ -22,9 +22,18 @@ const (
 	PurposeClientSecret seal.Purpose = "client_secret"
 	PurposeCode         seal.Purpose = "code"
 	PurposeRefresh      seal.Purpose = "refresh"
+	PurposeSession      seal.Purpose = "session"  // cookie of a signed-in browser
+	PurposeSignIn       seal.Purpose = "sign_in"  // form of the sign-in page
+	PurposeUpstream     seal.Purpose = "upstream" // cookie of a sign-in at a provider
+	PurposeConsent      seal.Purpose = "consent"  // form of the consent page
+	PurposeAccount      seal.Purpose = "account"  // forms of the account page
+	PurposeDevice       seal.Purpose = "device"   // cookie of a browser that somebody signed in with
 )
 
-var purposes = []seal.Purpose{PurposeClient, PurposeClientSecret, PurposeCode, PurposeRefresh}
+var purposes = []seal.Purpose{
+	PurposeClient, PurposeClientSecret, PurposeCode, PurposeRefresh,
+	PurposeSession, PurposeSignIn, PurposeUpstream, PurposeConsent, PurposeAccount, PurposeDevice,
+}
 
 // Ring is a snapshot of all keys. It never changes and is safe for concurrent
 // use.

@@ -16,6 +16,8 @@ const (
 	CodeUnsupportedResponseType = "unsupported_response_type" // RFC 6749 §4.1.2.1
 	CodeInvalidScope            = "invalid_scope"             // RFC 6749 §5.2
 	CodeAccessDenied            = "access_denied"             // RFC 6749 §4.1.2.1
+	CodeLoginRequired           = "login_required"            // OpenID Core §3.1.2.6
+	CodeConsentRequired         = "consent_required"          // OpenID Core §3.1.2.6
 	CodeServerError             = "server_error"              // RFC 6749 §4.1.2.1
 	CodeTemporarilyUnavailable  = "temporarily_unavailable"   // RFC 6749 §4.1.2.1
 	CodeInvalidToken            = "invalid_token"             // RFC 6750 §3.1

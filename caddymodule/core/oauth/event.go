@@ -11,6 +11,8 @@ const (
 	EventAuthorize EventKind = "authorize"
 	EventToken     EventKind = "token"
 	EventRevoke    EventKind = "revoke"
+	EventSignIn    EventKind = "sign_in"
+	EventSignOut   EventKind = "sign_out"
 	EventCall      EventKind = "call"
 	EventDevToken  EventKind = "dev_token"
 	EventKeys      EventKind = "keys"
@@ -46,6 +48,8 @@ type Event struct {
 	Scope string
 	// Subject is the user's stable id.
 	Subject string
+	// Login is the id of the way to sign in.
+	Login string
 	// GrantID names the grant: every token of one approval shares it.
 	GrantID string
 	// Reason is a fixed word for why something was revoked or refused.

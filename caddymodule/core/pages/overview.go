@@ -1,17 +1,13 @@
 package pages
 
 import (
-	"io"
 	"net/url"
+	"slices"
 	"strings"
 )
 
 // Overview is the page that introduces a server to whoever opens it.
 type Overview struct {
-	// Issuer is the issuer identifier, and Home the path of this page.
-	Issuer, Home string
-	// Version is the version of the software.
-	Version string
 	// Resources are the MCP servers behind it. At least one.
 	Resources []Resource
 	// Metadata and the others are its endpoints.
@@ -39,8 +35,7 @@ type Endpoint struct {
 }
 
 type overviewView struct {
-	layout
-	Page      Overview
+	Overview
 	Connect   []Step
 	Endpoints []endpointRow
 }
@@ -50,27 +45,29 @@ type endpointRow struct {
 	Endpoint
 }
 
-// Write writes the page.
-func (o Overview) Write(w io.Writer) error {
-	t := english.Overview
-	view := overviewView{
-		layout:  layout{T: english, Title: t.Title, Home: o.Home, Server: o.Issuer, Version: o.Version},
-		Page:    o,
-		Connect: o.connect(english.Connect),
+func (o Overview) draw(_ *Site, t *words) (drawing, error) {
+	view := overviewView{Overview: o, Connect: o.connect(t.Connect)}
+	view.Resources = slices.Clone(o.Resources)
+	for i, r := range view.Resources {
+		view.Resources[i].Name = clean(r.Name, maxName)
+		view.Resources[i].Scopes = slices.Clone(r.Scopes)
+		for k, s := range r.Scopes {
+			view.Resources[i].Scopes[k] = clean(s, maxName)
+		}
 	}
 	for _, row := range []endpointRow{
-		{t.Metadata, o.Metadata},
-		{t.Keys, o.Keys},
-		{t.Register, o.Register},
-		{t.Authorize, o.Authorize},
-		{t.Token, o.Token},
-		{t.Health, o.Health},
+		{t.Overview.Metadata, o.Metadata},
+		{t.Overview.Keys, o.Keys},
+		{t.Overview.Register, o.Register},
+		{t.Overview.Authorize, o.Authorize},
+		{t.Overview.Token, o.Token},
+		{t.Overview.Health, o.Health},
 	} {
 		if row.URL != "" {
 			view.Endpoints = append(view.Endpoints, row)
 		}
 	}
-	return write(w, overviewTemplate, view)
+	return drawing{template: overviewTemplate, title: t.Overview.Title, page: view, wide: true}, nil
 }
 
 // connect says how programs connect to the first resource.

@@ -1,78 +1,167 @@
 package pages
 
 import (
-	"crypto/sha256"
+	"bytes"
+	"crypto/rand"
 	"embed"
-	"encoding/base64"
+	"errors"
 	"fmt"
 	"html/template"
-	"io"
 	"net/http"
+	"strings"
 )
 
 //go:embed templates/*.html
 var templateFiles embed.FS
 
-//go:embed style.css
-var style string
-
 var (
-	errorTemplate     = parse("error.html")
-	overviewTemplate  = parse("overview.html")
-	referenceTemplate = parse("reference.html")
+	accountTemplate    = parse("account.html")
+	consentTemplate    = parse("consent.html")
+	errorTemplate      = parse("error.html")
+	leaveTemplate      = parse("leave.html")
+	notInvitedTemplate = parse("notinvited.html")
+	overviewTemplate   = parse("overview.html")
+	referenceTemplate  = parse("reference.html")
+	signedOutTemplate  = parse("signedout.html")
+	signInTemplate     = parse("signin.html")
 )
 
-// policy allows the embedded style sheet and pictures of this host, and
-// nothing else.
-var policy = fmt.Sprintf("default-src 'none'; style-src '%s'; img-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-	SourceHash(style))
-
-// SourceHash returns the source expression that lets a Content-Security-Policy
-// allow one inline script or style sheet (CSP Level 3 §2.3.1), without quotes.
-func SourceHash(text string) string {
-	sum := sha256.Sum256([]byte(text))
-	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
-}
-
-// SetHeaders sets the headers of every page, also of those that only redirect:
-// no framing (OAuth 2.1 §7.10), no referrer that would carry a code or state
-// away (RFC 9700 §4.2.4), no caching, no guessing of types, no foreign content.
-//
-// Cross-Origin-Opener-Policy is left out on purpose. Web clients open the
-// sign-in as a popup; any value but the default, even
-// same-origin-allow-popups, would cut the popup off from the page that opened
-// it, which would then take the sign-in for cancelled.
-func SetHeaders(h http.Header) {
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Frame-Options", "DENY")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-store")
-}
-
-// layout is what every page has.
-type layout struct {
-	T     words
-	Title string
-	// Home is the path of the overview page, with a slash at the end.
+// SiteConfig says what all pages of a server have in common.
+type SiteConfig struct {
+	// Issuer is the issuer identifier, shown at the top of every page.
+	// Required.
+	Issuer string
+	// Home is the path of the overview page, with a slash at the end, such as
+	// "/oauth/". Required.
 	Home string
-	// Server is the server's address, shown at the top.
-	Server string
-	// Version of the software is shown at the bottom, except on error pages.
+	// Account is the path of the account page. Empty: there is none, and no
+	// page mentions it.
+	Account string
+	// Version is that of the software, shown on the documentation pages only.
 	Version string
+	// Brand is the look. The zero value is the product's own.
+	Brand Brand
+}
+
+// Site writes the pages of one server. It is safe for concurrent use.
+type Site struct {
+	cfg SiteConfig
+	// flow and docs are the style sheets of the pages that ask something and
+	// of those that are read at leisure.
+	flow, docs template.CSS
+	// accent is the colour of the icon, and on what can be seen on it.
+	accent, on string
+}
+
+// Page is what a person sees: one of the structs of this package. Write a page
+// with [Site.Write].
+type Page interface {
+	// draw puts the page into the words of one language. An error says that
+	// the page must not be shown.
+	draw(s *Site, t *words) (drawing, error)
+}
+
+// drawing is a page in one language.
+type drawing struct {
+	template *template.Template
+	title    string
+	// page is what the template knows as .Page.
+	page any
+	// asks says that the page has forms.
+	asks bool
+	// wide says that the page is for reading at leisure: it gets more room and
+	// the other style sheet.
+	wide bool
+}
+
+// sheet is what a template sees.
+type sheet struct {
+	T     *words
+	Site  SiteConfig
+	Title string
+	Nonce string
+	Style template.CSS
+	// Accent and On are the colours of the icon, without their #.
+	Accent, On string
+	Wide       bool
+	Page       any
+}
+
+// NewSite checks the configuration and prepares what all pages share. An error
+// about the brand names the option.
+func NewSite(cfg SiteConfig) (*Site, error) {
+	if cfg.Issuer == "" || !ownPath(cfg.Home) || !strings.HasSuffix(cfg.Home, "/") || cfg.Account != "" && !ownPath(cfg.Account) {
+		return nil, errors.New("pages need the issuer and paths of this server")
+	}
+	colours, err := cfg.Brand.check()
+	if err != nil {
+		return nil, err
+	}
+	icon := cfg.Brand.scheme()
+	return &Site{
+		cfg:    cfg,
+		flow:   template.CSS(colours + baseStyle + flowStyle), //nolint:gosec // embedded, and colours that have been checked
+		docs:   template.CSS(colours + baseStyle + docsStyle), //nolint:gosec // the same
+		accent: icon.accent[1:],
+		on:     icon.on()[1:],
+	}, nil
+}
+
+// Write answers a request with a page, in the language that the browser asks
+// for, with all the headers that it needs: those of [SetHeaders], and a policy
+// that allows its own style by a nonce that no other answer has. A HEAD request
+// gets the headers. A page that can't be written becomes a plain 500.
+func (s *Site) Write(w http.ResponseWriter, r *http.Request, status int, p Page) {
+	h := w.Header()
+	SetHeaders(h)
+	h.Add("Vary", "Accept-Language")
+	t, nonce := wordsFor(r.Header.Get("Accept-Language")), rand.Text()
+	body, asks, err := s.render(p, t, nonce)
+	if err != nil {
+		http.Error(w, http.StatusText(http.StatusInternalServerError), http.StatusInternalServerError)
+		return
+	}
+	h.Set("Content-Security-Policy", pagePolicy(nonce, asks))
+	h.Set("Content-Language", t.Lang)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(body) // the client is gone if this fails
+	}
+}
+
+// render returns the whole page, and whether it has forms.
+func (s *Site) render(p Page, t *words, nonce string) ([]byte, bool, error) {
+	d, err := p.draw(s, t)
+	if err != nil {
+		return nil, false, err
+	}
+	view := sheet{T: t, Site: s.cfg, Title: d.title, Nonce: nonce, Style: s.flow, Accent: s.accent, On: s.on, Wide: d.wide, Page: d.page}
+	if d.wide {
+		view.Style = s.docs
+	}
+	var b bytes.Buffer
+	if err := d.template.Execute(&b, view); err != nil {
+		return nil, false, fmt.Errorf("writing a page: %w", err)
+	}
+	return b.Bytes(), d.asks, nil
 }
 
 func parse(name string) *template.Template {
-	funcs := template.FuncMap{
-		"style":      func() template.CSS { return template.CSS(style) }, //nolint:gosec // embedded, not input
-		"paragraphs": paragraphs,
-	}
-	return template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, "templates/layout.html", "templates/"+name))
+	funcs := template.FuncMap{"paragraphs": paragraphs, "parts": parts, "say": say}
+	return template.Must(template.New("layout.html").Funcs(funcs).
+		ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name))
 }
 
-func write(w io.Writer, t *template.Template, view any) error {
-	if err := t.Execute(w, view); err != nil {
-		return fmt.Errorf("writing a page: %w", err)
-	}
-	return nil
-}
+// Interface guards
+var (
+	_ Page = Account{}
+	_ Page = Consent{}
+	_ Page = Error{}
+	_ Page = Leave{}
+	_ Page = NotInvited{}
+	_ Page = Overview{}
+	_ Page = Reference{}
+	_ Page = SignedOut{}
+	_ Page = SignIn{}
+)

@@ -12,7 +12,11 @@ const (
 	maxName        = 100
 	maxDescription = 300
 	maxRequestID   = 80
-	maxHost        = 253 // RFC 1035 §2.3.4
+	maxHost        = 253 + 6 // RFC 1035 §2.3.4, and a port: no host is ever cut
+	maxEmail       = 254     // RFC 5321 §4.5.3.1.3
+	maxID          = 200
+	maxURL         = 300
+	maxAddress     = 60 // an IP address
 )
 
 // clean makes text from outside fit to be shown: no control and no format
@@ -37,6 +41,9 @@ func clean(text string, limit int) string {
 
 // paragraphs splits a text at its blank lines.
 func paragraphs(text string) []string { return strings.Split(text, "\n\n") }
+
+// parts splits a name after its dots: where a line may break.
+func parts(name string) []string { return strings.SplitAfter(name, ".") }
 
 // hostOf returns the host of a URL that a link on a page may lead to, or
 // nothing: only web addresses may.

@@ -2,16 +2,30 @@ package pages
 
 import "slices"
 
-// words are the texts of all pages in one language. english.go has the only
-// value; a translation is another one, in a file of its own.
+// words are the texts of all pages in one language. Where a sentence takes a
+// value, a {verb} stands for it; what each may be is said here, and a test
+// holds that every language has the same ones.
 type words struct {
-	Lang                       string
-	Server, Pages, Docs, About string
+	// Lang is the language as in RFC 5646.
+	Lang string
+	// Time is the layout of a moment in UTC.
+	Time string
+	// Seconds and Minutes are lengths of time.
+	Seconds, Minutes counted
 
-	// Explanations say in plain words what an error code means to a person.
-	Explanations map[string]explanation
-	// OtherError is for codes without an explanation.
-	OtherError explanation
+	Frame      frameWords
+	Program    programWords
+	SignIn     signInWords
+	Consent    consentWords
+	NotInvited notInvitedWords
+	Account    accountWords
+	Leave      leaveWords
+	SignedOut  signedOutWords
+
+	// Explanations say in plain words what an error code means to a person;
+	// Problems do that for what has no code. OtherError is for the rest.
+	Explanations, Problems map[string]explanation
+	OtherError             explanation
 	// UnknownClient is for a client_id that is not known; RegisterAgain is its
 	// last step. Unregistrable is for servers that have no registration.
 	UnknownClient, Unregistrable explanation
@@ -39,13 +53,84 @@ func (s Step) with(code string) Step {
 	return s
 }
 
+// frameWords are around every page.
+type frameWords struct {
+	Server, Pages, Docs, About, Account string
+}
+
+// programWords say which program asks for what.
+type programWords struct {
+	// Wants has {program} and {resource}; Claims is for a name that nobody
+	// vouches for, Nameless has {resource} only.
+	Wants, Claims, Nameless                      string
+	Program, Claimed, NoName, Known, NotVerified string
+	Destination, Document, Website               string
+	ThisComputer                                 string // {host}
+	App                                          string // {scheme}
+	Nowhere                                      string
+	Resource, Scopes                             string
+	WarnWeb                                      string // {host}
+	WarnLoopback, WarnApp                        string
+	ScopeTexts                                   map[string]string
+}
+
+type signInWords struct {
+	Title, LeadAccount, First      string
+	Ways                           string
+	ContinueWith                   string // {method}
+	Or, Submit, Username, Password string
+	Rejected                       string
+	Throttled                      string // {wait}
+	WhatIsThis, Explained, NotYou  string
+}
+
+type consentWords struct {
+	Title, Person, Switch, Allow, Deny, NotYou string
+	TakeBack                                   string // {address}
+}
+
+type notInvitedWords struct {
+	Title, As               string
+	What                    string // {resource}
+	WhatServer, Why         string
+	Steps                   string
+	Switch, SwitchHint, Ask string
+	Deny, Unchanged         string
+}
+
+type accountWords struct {
+	Title, Lead, Person                             string
+	Programs, None, NoneHint, More                  string
+	Destination, Resource, Scopes                   string
+	Computer                                        string // {host}
+	App                                             string // {scheme}
+	Since, LastUsed, NotUsed                        string
+	From                                            string // {address}
+	Revoke, RevokeAll, RevokeAllHint, RevokeAllSure string
+	Session, SignOut, SignOutEverywhere             string
+	SignOutHint                                     string
+	Done                                            map[string]string
+}
+
+type leaveWords struct {
+	Title                 string
+	Lead                  string // {program}
+	Nameless, Hint, Close string
+	Open                  string // {scheme}
+}
+
+type signedOutWords struct {
+	Title, Lead, LeadEverywhere, Programs, Elsewhere, Again string
+}
+
 type errorWords struct {
-	CallsItself, ReturnHint, Return, Steps, Details, RequestID, RequestIDHint string
+	CallsItself, ReturnHint, Return, Restart, Steps, Details, RequestID, RequestIDHint string
 }
 
 type overviewWords struct {
 	Title, Link, Lead                                        string
 	Resources, Address, Scopes                               string
+	AccountHint                                              string
 	Connect, ConnectHint, ConnectUnregistrable, ConnectOther string
 	Endpoints, Issuer                                        string
 	Metadata, Keys, Register, Authorize, Token, Health       string
@@ -62,13 +147,16 @@ type referenceWords struct {
 }
 
 // explain returns the words for an error page.
-func (t words) explain(e Error) explanation {
+func (t *words) explain(e Error) explanation {
 	switch {
 	case e.UnknownClient && e.RegisterURL == "":
 		return t.Unregistrable
 	case e.UnknownClient:
 		says := t.UnknownClient
 		says.Steps = append(slices.Clone(says.Steps), t.RegisterAgain.with(registerCommand(e.RegisterURL)))
+		return says
+	}
+	if says, ok := t.Problems[e.Problem]; ok {
 		return says
 	}
 	if says, ok := t.Explanations[e.Code]; ok {

@@ -13,6 +13,9 @@ import (
 // calls. An empty name leaves that header out.
 type IdentityHeaders struct {
 	User, Email, Name, Client, Scope string
+	// Removed are further headers that never pass: those by which a proxy in
+	// front vouches for people, to the authorization server alone.
+	Removed []string
 }
 
 // DefaultIdentityHeaders are the names unless the configuration has others.
@@ -40,7 +43,7 @@ var (
 )
 
 // Sanitize removes from a request what its sender has no business to send on:
-// credentials, every spelling of the identity headers, Connection options that
+// credentials, the cookies of the authorization server, every spelling of the identity headers, Connection options that
 // would remove headers, trailers, protocol upgrades, and an access_token in the
 // query. It edits r in place, as Caddy's own handlers do.
 func (n IdentityHeaders) Sanitize(r *http.Request) {
@@ -55,6 +58,7 @@ func (n IdentityHeaders) Sanitize(r *http.Request) {
 			r.Header.Set("Connection", strings.Join(kept, ", "))
 		}
 	}
+	hideCookies(r.Header)
 	r.Header.Del("Upgrade") // a tunnel would outlive its token
 	r.Header.Del("Trailer")
 	r.Trailer = nil
@@ -71,7 +75,7 @@ func (n IdentityHeaders) reserved(name string) bool {
 		return false
 	}
 	folded := fold(name)
-	for _, own := range n.all() {
+	for _, own := range append(n.all(), n.Removed...) {
 		if own != "" && folded == fold(own) {
 			return true
 		}

@@ -75,11 +75,13 @@ type tsClient struct {
 
 // command is a line that node/client.mjs reads.
 type command struct {
-	Do      string         `json:"do"`
-	Tool    string         `json:"tool,omitempty"`
-	Args    map[string]any `json:"args,omitempty"`
-	Index   int            `json:"index,omitempty"`
-	Seconds int            `json:"seconds,omitempty"`
+	User     string         `json:"user,omitempty"`
+	Password string         `json:"password,omitempty"`
+	Do       string         `json:"do"`
+	Tool     string         `json:"tool,omitempty"`
+	Args     map[string]any `json:"args,omitempty"`
+	Index    int            `json:"index,omitempty"`
+	Seconds  int            `json:"seconds,omitempty"`
 }
 
 // answer is a line that node/client.mjs writes.

@@ -47,11 +47,9 @@ func (r Reply) Text(tb testing.TB, name string) string {
 	return s
 }
 
-// noRedirect makes a connection for every request: a gateway that reloads or
-// refuses a request may close a connection just as the next one goes out on it.
 var noRedirect = &http.Client{
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	Transport:     &http.Transport{DisableKeepAlives: true},
+	Transport:     fresh{},
 }
 
 // Send makes a request, follows no redirect and reads the answer whole. The

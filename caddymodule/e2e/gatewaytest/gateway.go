@@ -3,6 +3,7 @@ package gatewaytest
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +29,7 @@ const startTimeout = 30 * time.Second
 // and with the race detector if the tests have it. It is kept for the next
 // process, which builds it again in little time and puts it in the same place.
 var Binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("caddy-mcp-auth-test-%d", os.Getuid()), "caddy")
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("caddy-mcp-auth-test-%d-%x", os.Getuid(), sha256.Sum256([]byte(Root())))[:40], "caddy")
 	args := []string{"build"}
 	if raceEnabled {
 		path += "-race"

@@ -9,6 +9,7 @@
 import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { Person } from './person.mjs';
 import { MemoryProvider } from './provider.mjs';
 import { recordingFetch } from './record.mjs';
 import { loadSDK } from './sdks.mjs';
@@ -86,6 +87,9 @@ async function expire({ seconds }) {
 const shown = (tokens) => ({ ...tokens, access_token: tokens.access_token?.length, refresh_token: tokens.refresh_token?.length });
 
 const commands = {
+  person: ({ user, password }) => {
+    provider.person = new Person(user, password);
+  },
   connect,
   call,
   reuse,

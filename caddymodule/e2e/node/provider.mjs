@@ -1,4 +1,5 @@
-// An OAuthClientProvider that keeps everything in memory, and whose browser is one request.
+// An OAuthClientProvider that keeps everything in memory, and whose browser is one request, or a
+// person where the server asks for one.
 
 import { randomBytes } from 'node:crypto';
 
@@ -13,6 +14,8 @@ export class MemoryProvider {
 
   /** What the browser came back with and nobody has read yet. */
   callback;
+  /** Who sits at the browser, if anybody does. */
+  person;
   /** Every token response so far. */
   issued = [];
 
@@ -82,14 +85,16 @@ export class MemoryProvider {
 
   /** Opens the URL as a browser would, and reads what it is sent back with. */
   async redirectToAuthorization(url) {
-    const response = await this.#fetch(url, { redirect: 'manual' });
-    await response.body?.cancel();
-    const location = response.headers.get('location') ?? '';
-    if (!location.startsWith(`${this.#redirectUrl}?`)) {
-      throw new Error(`the authorization endpoint answered ${response.status} with location "${location}"`);
-    }
+    const location = this.person ? await this.person.visit(url) : await this.#visit(url);
+    if (!location.startsWith(`${this.#redirectUrl}?`)) throw new Error(`the browser was sent to "${location}"`);
     this.callback = new URL(location).searchParams;
     if (this.callback.get('state') !== this.#state) throw new Error('the callback has another state');
+  }
+
+  async #visit(url) {
+    const response = await this.#fetch(url, { redirect: 'manual' });
+    await response.body?.cancel();
+    return response.headers.get('location') ?? `nowhere: ${response.status}`;
   }
 
   /** Replaces the access token by one that no server can accept. */

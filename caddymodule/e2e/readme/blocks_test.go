@@ -13,16 +13,33 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
 
-// block is a fenced block of the README.
+// block is a fenced block of a document.
 type block struct {
-	lang    string
-	heading string // the nearest one above, without its hashes
-	file    string // the file that a comment above says the block shows
-	text    string
+	document string // its file
+	lang     string
+	heading  string // the nearest one above, without its hashes
+	file     string // the file that a comment above says the block shows
+	text     string
 }
 
 // languages are what blocks may be marked with.
 var languages = []string{"sh", "console", "caddyfile", "json"}
+
+const readmeFile = "README.md"
+
+// documents lists the README and the pages of docs.
+func documents(t *testing.T) []string {
+	t.Helper()
+	pages, err := filepath.Glob(filepath.Join(gatewaytest.Root(), "docs", "*.md"))
+	if err != nil || len(pages) == 0 {
+		t.Fatalf("no pages in docs: %v", err)
+	}
+	all := []string{readmeFile}
+	for _, page := range pages {
+		all = append(all, "docs/"+filepath.Base(page))
+	}
+	return all
+}
 
 // readFile returns the text of a file of the repository.
 func readFile(t *testing.T, name string) string {
@@ -36,14 +53,13 @@ func readFile(t *testing.T, name string) string {
 
 var fileComment = regexp.MustCompile(`^<!-- file: (\S+) -->$`)
 
-// parse returns the fenced blocks of a Markdown text, and the rest of it by
-// heading.
-func parse(t *testing.T, text string) (blocks []block, prose map[string]string) {
+// parse returns the fenced blocks of a document, and the rest of it by heading.
+func parse(t *testing.T, document string) (blocks []block, prose map[string]string) {
 	t.Helper()
 	prose = map[string]string{}
 	var b *block
 	var heading, file string
-	for line := range strings.Lines(text) {
+	for line := range strings.Lines(readFile(t, document)) {
 		bare := strings.TrimRight(line, "\n")
 		lang, fence := strings.CutPrefix(bare, "```")
 		switch {
@@ -52,12 +68,13 @@ func parse(t *testing.T, text string) (blocks []block, prose map[string]string) 
 		case b != nil:
 			b.text += line
 		case fence:
-			if !slices.Contains(languages, lang) {
-				t.Errorf("a block below %q is marked %q, want one of %q", heading, lang, languages)
+			if !slices.Contains(languages, lang) && !strings.HasPrefix(document, "examples/") {
+				t.Errorf("%s: a block below %q is marked %q, want one of %q", document, heading, lang, languages)
 			}
-			b = &block{lang: lang, heading: heading, file: file}
+			b = &block{document: document, lang: lang, heading: heading, file: file}
 		case strings.HasPrefix(bare, "#"):
 			heading = strings.TrimSpace(strings.TrimLeft(bare, "#"))
+			prose[heading] += "" // a heading without text is one too
 		default:
 			if m := fileComment.FindStringSubmatch(bare); m != nil {
 				file = m[1]
@@ -66,37 +83,42 @@ func parse(t *testing.T, text string) (blocks []block, prose map[string]string) 
 		}
 	}
 	if b != nil {
-		t.Errorf("the block below %q does not end", heading)
+		t.Errorf("%s: the block below %q does not end", document, heading)
 	}
 	return blocks, prose
 }
 
-// readme returns the README's blocks of one language. There is at least one.
-func readme(t *testing.T, lang string) []block {
+// blocksIn returns the blocks of one language in all documents. Each has one at
+// least, shell blocks excepted.
+func blocksIn(t *testing.T, lang string) []block {
 	t.Helper()
-	blocks, _ := parse(t, readFile(t, "README.md"))
-	blocks = slices.DeleteFunc(blocks, func(b block) bool { return b.lang != lang })
-	if len(blocks) == 0 {
-		t.Fatalf("the README has no block marked %s", lang)
+	var all []block
+	for _, document := range documents(t) {
+		blocks, _ := parse(t, document)
+		blocks = slices.DeleteFunc(blocks, func(b block) bool { return b.lang != lang })
+		if len(blocks) == 0 && lang != "sh" {
+			t.Fatalf("%s has no block marked %s", document, lang)
+		}
+		all = append(all, blocks...)
 	}
-	return blocks
+	return all
 }
 
-// section returns the README's text below a heading, without blocks.
-func section(t *testing.T, heading string) string {
+// section returns the text below a heading, without blocks.
+func section(t *testing.T, document, heading string) string {
 	t.Helper()
-	_, prose := parse(t, readFile(t, "README.md"))
+	_, prose := parse(t, document)
 	if prose[heading] == "" {
-		t.Fatalf("the README has no section %q", heading)
+		t.Fatalf("%s has no section %q", document, heading)
 	}
 	return prose[heading]
 }
 
 // rows returns the cells of the tables in a section, without their headings.
-func rows(t *testing.T, heading string) [][]string {
+func rows(t *testing.T, document, heading string) [][]string {
 	t.Helper()
 	var all [][]string
-	for line := range strings.Lines(section(t, heading)) {
+	for line := range strings.Lines(section(t, document, heading)) {
 		line = strings.TrimSpace(line)
 		if !strings.HasPrefix(line, "|") {
 			continue
@@ -112,7 +134,7 @@ func rows(t *testing.T, heading string) [][]string {
 		all = append(all, cells)
 	}
 	if len(all) == 0 {
-		t.Fatalf("section %q has no table", heading)
+		t.Fatalf("%s: section %q has no table", document, heading)
 	}
 	return all
 }

@@ -7,7 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"net/url"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -118,13 +121,16 @@ func TestOpenPages(t *testing.T) {
 // Caddy's own, and from an address that the Caddyfile calls outside.
 func TestPrivateNetwork(t *testing.T) {
 	t.Parallel()
+	dir := t.TempDir()
+	users := filepath.Join(dir, "users.json")
+	write(t, users, `{"users": [{"user": "alice", "hash": "`+hashOf(t, "alice")+`"}]}`)
 	const origin = "https://mcp.example.com"
 	plain, secure := gatewaytest.FreePort(t), gatewaytest.FreePort(t)
 	text := strings.Replace(readFile(t, "examples/private-network/Caddyfile"), "{\n", fmt.Sprintf(
 		"{\n\tlocal_certs\n\tskip_install_trust\n\thttp_port %d\n\thttps_port %d\n", plain, secure), 1)
 	text = strings.Replace(text, "127.0.0.1:9000", "{UPSTREAM}", 1) + "{URL} {\n\trespond ready\n}\n"
 	_, upstream := gatewaytest.Mock(t)
-	g := start(t, gatewaytest.Options{Caddyfile: text, Upstream: upstream})
+	g := start(t, gatewaytest.Options{Caddyfile: text, Upstream: upstream, Dir: dir, Env: []string{"USERS_FILE=" + users}})
 	client := clientTo(fmt.Sprintf("127.0.0.1:%d", secure))
 	waitForCertificate(t, client, origin)
 
@@ -133,7 +139,7 @@ func TestPrivateNetwork(t *testing.T) {
 		!strings.Contains(header.Get("WWW-Authenticate"), want) {
 		t.Errorf("a call without a token: %d %s", status, header.Get("WWW-Authenticate"))
 	}
-	access := tokenFrom(t, client, origin)
+	access := tokenFrom(t, client, origin, "alice")
 	if status, _, body := request(t, client, http.MethodPost, origin+"/mcp/tools/list", `{"jsonrpc":"2.0","id":1,"method":"tools/list"}`, access); status != http.StatusOK {
 		t.Errorf("a call with a token: %d %s", status, body)
 	}
@@ -157,31 +163,18 @@ const otherLoopback = "127.0.0.2"
 // for localhost, but from an address that is not localhost's.
 func TestDocker(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct {
-		name, remove string
-		status       int
-	}{
-		{"as it is", "", http.StatusFound},
-		{"without insecure_auto_approve", "\n\t\tinsecure_auto_approve\n", http.StatusForbidden},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
-			text := readFile(t, "examples/docker/Caddyfile")
-			if tt.remove != "" {
-				text = strings.Replace(text, tt.remove, "\n", 1)
-			}
-			port := gatewaytest.FreePort(t)
-			_, upstream := gatewaytest.Mock(t)
-			g := start(t, gatewaytest.Options{
-				Caddyfile: strings.Replace(text, " /data/", " {DIR}/", 1), Port: port, Upstream: upstream,
-				Env: []string{fmt.Sprintf("ISSUER=http://localhost:%d", port), "UPSTREAM=" + upstream},
-			})
-			client := clientFrom(otherLoopback, fmt.Sprintf("127.0.0.1:%d", port))
-			c := gatewaytest.Register(t, g.URL)
-			if status, _, body := request(t, client, http.MethodGet, c.AuthorizeURL(), "", ""); status != tt.status {
-				t.Errorf("authorizing: %d, want %d\n%s", status, tt.status, body)
-			}
-		})
+	port := gatewaytest.FreePort(t)
+	_, upstream := gatewaytest.Mock(t)
+	g := start(t, gatewaytest.Options{
+		Caddyfile: strings.Replace(readFile(t, "examples/docker/Caddyfile"), " /data/", " {DIR}/", 1), Port: port, Upstream: upstream,
+		Env: []string{fmt.Sprintf("ISSUER=http://localhost:%d", port), "UPSTREAM=" + upstream, "DEV_PASSWORD_HASH=" + hashOf(t, "dev")},
+	})
+	access := tokenFrom(t, clientFrom(otherLoopback, fmt.Sprintf("127.0.0.1:%d", port)), g.URL, "dev")
+	if r := gatewaytest.Call(t, g.URL, access); r.Status != http.StatusOK {
+		t.Errorf("a call with a token: %d %s", r.Status, r.Body)
+	}
+	if r := gatewaytest.Send(t, http.MethodGet, g.URL+"/health", ""); r.Status != http.StatusOK {
+		t.Errorf("the health page is not open: %d", r.Status)
 	}
 }
 
@@ -234,6 +227,7 @@ func request(t *testing.T, client *http.Client, method, target, body, token stri
 	req.Header.Set("Content-Type", "application/json")
 	if !strings.HasPrefix(body, "{") {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		req.Header.Set("Sec-Fetch-Site", "same-origin")
 	}
 	if token != "" {
 		req.Header.Set("Authorization", "Bearer "+token)
@@ -251,18 +245,50 @@ func request(t *testing.T, client *http.Client, method, target, body, token stri
 }
 
 // tokenFrom goes through the whole flow with a client of its own transport.
-func tokenFrom(t *testing.T, client *http.Client, origin string) string {
+func tokenFrom(t *testing.T, client *http.Client, origin, user string) string {
 	t.Helper()
+	var err error
+	if client.Jar, err = cookiejar.New(nil); err != nil {
+		t.Fatal(err)
+	}
 	_, _, body := request(t, client, http.MethodPost, origin+"/oauth/register", `{"redirect_uris":["http://127.0.0.1/callback"]}`, "")
 	c := &gatewaytest.Client{
 		Base: origin, ID: (gatewaytest.Reply{Body: body}).Text(t, "client_id"),
 		RedirectURI: "http://127.0.0.1/callback", Verifier: strings.Repeat("verifier-0123456789.", 3),
 	}
-	status, header, body := request(t, client, http.MethodGet, c.AuthorizeURL(), "", "")
-	location, err := url.Parse(header.Get("Location"))
+	_, _, page := request(t, client, http.MethodGet, c.AuthorizeURL(), "", "")
+	signedIn := press(t, client, origin+"/oauth/login", page, url.Values{
+		"login": {"password"}, "field_username": {user}, "field_password": {passwordOf(user)},
+	})
+	_, _, page = request(t, client, http.MethodGet, signedIn, "", "")
+	location, err := url.Parse(press(t, client, origin+"/oauth/consent", page, url.Values{"decision": {"allow"}}))
 	if err != nil || location.Query().Get("code") == "" {
-		t.Fatalf("no code: %d %s", status, body)
+		t.Fatalf("no code: %v", location)
 	}
 	_, _, body = request(t, client, http.MethodPost, origin+"/oauth/token", c.TokenForm(location.Query().Get("code")).Encode(), "")
 	return (gatewaytest.Reply{Body: body}).Text(t, "access_token")
+}
+
+var sealed = regexp.MustCompile(`name="flow" value="([^"]+)"`)
+
+// press sends the form of a page and returns where that leads.
+func press(t *testing.T, client *http.Client, action, page string, form url.Values) string {
+	t.Helper()
+	flow := sealed.FindStringSubmatch(page)
+	if flow == nil {
+		t.Fatalf("the page has no form:\n%s", page)
+	}
+	form.Set("flow", flow[1])
+	status, header, body := request(t, client, http.MethodPost, action, form.Encode(), "")
+	if header.Get("Location") == "" {
+		t.Fatalf("%s: %d %s", action, status, body)
+	}
+	target, err := url.Parse(action)
+	if err == nil {
+		target, err = target.Parse(header.Get("Location"))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return target.String()
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -14,53 +15,88 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
+	caddycmd "github.com/caddyserver/caddy/v2/cmd"
+	"github.com/spf13/cobra"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
-	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/logins/auto"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/embedded"
 )
 
-// optionTables are the README's sections with options, and a Caddyfile for each
-// with an option that does not exist.
-var optionTables = []struct{ heading, wrong string }{
-	{"Global option `mcp_auth`", "{\n\tmcp_auth {\n\t\tzzz\n\t}\n}\n"},
-	{"`registration`", "{\n\tmcp_auth {\n\t\tregistration {\n\t\t\tzzz\n\t\t}\n\t}\n}\n"},
-	{"`client`", "{\n\tmcp_auth {\n\t\tclient x {\n\t\t\tzzz\n\t\t}\n\t}\n}\n"},
-	{"`login auto`", "{\n\tmcp_auth {\n\t\tlogin auto {\n\t\t\tzzz\n\t\t}\n\t}\n}\n"},
-	{"`store embedded`", "{\n\tmcp_auth {\n\t\tstore embedded {\n\t\t\tzzz\n\t\t}\n\t}\n}\n"},
-	{"Directive `mcp_auth`", "{\n\tmcp_auth {\n\t\tissuer http://localhost\n\t}\n}\n:80 {\n\tmcp_auth {\n\t\tzzz\n\t}\n}\n"},
+// table is a table of options.
+type table struct {
+	document, heading string
+	// opens is the option that opens the block, if it has a row too.
+	opens string
+	// wrong is a Caddyfile with an option that does not exist.
+	wrong string
+}
+
+const signInFile = "docs/signing-in.md"
+
+// inApp is a Caddyfile with options of the global option.
+func inApp(options string) string { return "{\n\tmcp_auth {\n" + options + "\n\t}\n}\n" }
+
+// inSite is one with options of the directive.
+func inSite(options string) string {
+	return inApp("issuer http://localhost") + ":80 {\n\tmcp_auth {\n" + options + "\n\t}\n}\n"
+}
+
+// readmeTables are the README's tables of options.
+var readmeTables = []table{
+	{readmeFile, "Global option `mcp_auth`", "", inApp("zzz")},
+	{readmeFile, "`allow` and `deny`", "", inApp("allow zzz x")},
+	{readmeFile, "`brand`", "", inApp("brand {\nzzz\n}")},
+	{readmeFile, "`registration`", "", inApp("registration {\nzzz\n}")},
+	{readmeFile, "`client`", "client", inApp("client x {\nzzz\n}")},
+	{readmeFile, "`store embedded`", "", inApp("store embedded {\nzzz\n}")},
+	{readmeFile, "Directive `mcp_auth`", "", inSite("zzz")},
+}
+
+// loginTables are the tables of options of each login.
+var loginTables = map[string][]table{
+	"auto":   {{signInFile, "`login auto`", "", inApp("login auto {\nzzz\n}")}},
+	"github": {{signInFile, "`login github`", "", inApp("login github {\nzzz\n}")}},
+	"header": {
+		{signInFile, "`login header`", "", inApp("login header {\nzzz\n}")},
+		{signInFile, "`jwt`", "jwt", inApp("login header {\njwt {\nzzz\n}\n}")},
+	},
+	"oidc": {{signInFile, "`login oidc`", "login", inApp("login oidc https://a.example {\nzzz\n}")}},
+	"password": {
+		{signInFile, "`login password`", "", inApp("login password {\nzzz\n}")},
+		{signInFile, "`user`", "user", inApp("login password {\nuser x y {\nzzz\n}\n}")},
+	},
 }
 
 var knownOptions = regexp.MustCompile(`\(known: ([\w, ]+)\)|it knows (\w+)`)
 
-// TestOptions compares the tables of options with what the parser says it
-// knows.
+// TestOptions compares the tables of options with what the parsers say they
+// know.
 func TestOptions(t *testing.T) {
-	for _, table := range optionTables {
-		t.Run(table.heading, func(t *testing.T) {
-			heading := strings.ReplaceAll(table.heading, "`", "")
+	all := slices.Clone(readmeTables)
+	for _, tables := range loginTables {
+		all = append(all, tables...)
+	}
+	for _, table := range all {
+		t.Run(table.document+" "+table.heading, func(t *testing.T) {
 			known := knownBy(t, table.wrong)
 			var documented []string
-			for _, row := range rows(t, table.heading) {
-				name := strings.Fields(code(row[0])[0])[0]
-				if name == "client" && heading == "client" {
-					continue // the line that opens the block
+			for _, row := range rows(t, table.document, table.heading) {
+				if name := strings.Fields(code(row[0])[0])[0]; name != table.opens {
+					documented = append(documented, name)
 				}
-				documented = append(documented, name)
 			}
 			slices.Sort(documented)
 			if documented = slices.Compact(documented); !slices.Equal(documented, known) {
-				t.Errorf("the README has %q, the parser knows %q", documented, known)
+				t.Errorf("documented are %q, the parser knows %q", documented, known)
 			}
 		})
 	}
-	claims := knownBy(t, "{\n\tmcp_auth {\n\t\tissuer http://localhost\n\t}\n}\n:80 {\n\tmcp_auth {\n\t\tidentity_header zzz X\n\t}\n}\n")
-	for _, claim := range claims {
-		if !strings.Contains(section(t, "What the server behind it learns"), "`identity_headers."+claim+"`") {
+	for _, claim := range knownBy(t, inSite("identity_header zzz X")) {
+		if !strings.Contains(section(t, readmeFile, "What the server behind it learns"), "`identity_headers."+claim+"`") {
 			t.Errorf("the identity header %s is not in the README", claim)
 		}
 	}
@@ -85,25 +121,31 @@ func knownBy(t *testing.T, wrong string) []string {
 // TestJSONNames compares the JSON names in the tables with the fields of the
 // configuration structs, in both directions.
 func TestJSONNames(t *testing.T) {
-	var fields []string
-	for prefix, v := range map[string]any{
-		"": caddymodule.App{}, "login.": auto.Login{}, "store.": embedded.Module{}, "-": caddymodule.Handler{},
-	} {
-		fields = append(fields, jsonFields(strings.TrimPrefix(prefix, "-"), reflect.TypeOf(v))...)
+	t.Run(readmeFile, func(t *testing.T) {
+		fields := slices.Concat(
+			jsonFields("", reflect.TypeFor[caddymodule.App]()), jsonFields("store.", reflect.TypeFor[embedded.Module]()),
+			jsonFields("", reflect.TypeFor[caddymodule.Handler]()),
+		)
+		compareJSON(t, fields, append(readmeTables, table{document: readmeFile, heading: "What the server behind it learns"}))
+	})
+	for name, login := range logins {
+		t.Run("login "+name, func(t *testing.T) {
+			compareJSON(t, jsonFields("", reflect.TypeOf(login)), loginTables[name])
+		})
 	}
+}
+
+func compareJSON(t *testing.T, fields []string, tables []table) {
+	t.Helper()
 	var documented []string
-	headings := []string{"What the server behind it learns"}
-	for _, table := range optionTables {
-		headings = append(headings, table.heading)
-	}
-	for _, heading := range headings {
-		for _, row := range rows(t, heading) {
+	for _, table := range tables {
+		for _, row := range rows(t, table.document, table.heading) {
 			documented = append(documented, code(row[1])...)
 		}
 	}
 	for _, name := range fields {
 		if !slices.Contains(documented, name) {
-			t.Errorf("the JSON field %s is not in the README", name)
+			t.Errorf("the JSON field %s is not documented", name)
 		}
 	}
 	for _, name := range documented {
@@ -111,7 +153,7 @@ func TestJSONNames(t *testing.T) {
 		if !slices.Contains(fields, name) && !slices.ContainsFunc(fields, func(f string) bool {
 			return strings.HasPrefix(strings.ReplaceAll(f, "[]", ""), inner)
 		}) {
-			t.Errorf("the README has a JSON field %s, the configuration has none", name)
+			t.Errorf("a JSON field %s is documented, the configuration has none", name)
 		}
 	}
 }
@@ -125,11 +167,15 @@ func jsonFields(prefix string, typ reflect.Type) []string {
 		if name == "" || name == "-" {
 			continue
 		}
+		inner := f.Type
+		if inner.Kind() == reflect.Pointer {
+			inner = inner.Elem()
+		}
 		switch {
-		case f.Type.Kind() == reflect.Struct:
-			names = append(names, jsonFields(prefix+name+".", f.Type)...)
-		case f.Type.Kind() == reflect.Slice && f.Type.Elem().Kind() == reflect.Struct:
-			names = append(names, jsonFields(prefix+name+"[].", f.Type.Elem())...)
+		case inner.Kind() == reflect.Struct:
+			names = append(names, jsonFields(prefix+name+".", inner)...)
+		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
+			names = append(names, jsonFields(prefix+name+"[].", inner.Elem())...)
 		default:
 			names = append(names, prefix+name)
 		}
@@ -140,7 +186,9 @@ func jsonFields(prefix string, typ reflect.Type) []string {
 // TestDefaults compares the defaults that stand in core with the README.
 func TestDefaults(t *testing.T) {
 	defaults := map[string]string{}
-	for _, row := range slices.Concat(rows(t, "Global option `mcp_auth`"), rows(t, "Directive `mcp_auth`"), rows(t, "`registration`")) {
+	for _, row := range slices.Concat(
+		rows(t, readmeFile, "Global option `mcp_auth`"), rows(t, readmeFile, "Directive `mcp_auth`"), rows(t, readmeFile, "`registration`"),
+	) {
 		defaults[code(row[1])[0]] = row[2] + row[3]
 	}
 	for name, want := range map[string]time.Duration{
@@ -149,6 +197,8 @@ func TestDefaults(t *testing.T) {
 		"lifetimes.refresh_grace":    authserver.DefaultRefreshGrace,
 		"lifetimes.refresh_idle":     authserver.DefaultRefreshIdle,
 		"lifetimes.refresh_absolute": authserver.DefaultRefreshAbsolute,
+		"sessions.idle":              authserver.DefaultSessionIdle,
+		"sessions.lifetime":          authserver.DefaultSessionAbsolute,
 	} {
 		if got, err := caddy.ParseDuration(code(defaults[name])[0]); err != nil || got != want {
 			t.Errorf("default of %s: README %q, code %s", name, defaults[name], want)
@@ -162,20 +212,83 @@ func TestDefaults(t *testing.T) {
 		t.Errorf("default redirect schemes: README %q, code %q", schemes, oauth.DefaultRedirectSchemes)
 	}
 	for _, name := range reflect.ValueOf(resource.DefaultIdentityHeaders).Fields() {
-		if !strings.Contains(section(t, "What the server behind it learns"), "| `"+name.String()+"` |") {
+		if name.Kind() != reflect.String {
+			continue
+		}
+		if !strings.Contains(section(t, readmeFile, "What the server behind it learns"), "| `"+name.String()+"` |") {
 			t.Errorf("the README has no header %s", name)
 		}
 	}
 }
 
+// TestFlags compares the table of flags with those of mcp-gateway.
+func TestFlags(t *testing.T) {
+	command, ok := caddycmd.Commands()["mcp-gateway"]
+	if !ok {
+		t.Fatal("Caddy has no command mcp-gateway")
+	}
+	cmd := new(cobra.Command)
+	command.CobraFunc(cmd)
+	var documented []string
+	for _, row := range rows(t, readmeFile, "Quick start") {
+		name := strings.TrimPrefix(code(row[0])[0], "--")
+		documented = append(documented, name)
+		flag := cmd.Flag(name)
+		if flag == nil {
+			t.Errorf("mcp-gateway has no flag --%s", name)
+			continue
+		}
+		if defaults := code(row[1]); len(defaults) == 1 && defaults[0] != flag.DefValue {
+			t.Errorf("the default of --%s is %q, the README says %q", name, flag.DefValue, defaults[0])
+		}
+	}
+	for _, m := range regexp.MustCompile(`(?m)^ +--([\w-]+)`).FindAllStringSubmatch(cmd.Flags().FlagUsages(), -1) {
+		if !slices.Contains(documented, m[1]) {
+			t.Errorf("the flag --%s is not in the README", m[1])
+		}
+	}
+}
+
+// everyEndpoint is a gateway that has all endpoints.
+const everyEndpoint = `{
+	admin {ADMIN}
+	default_bind 127.0.0.1
+	mcp_auth {
+		issuer {URL}
+		store memory
+		development
+		login password {
+			user alice ` + someHash + `
+		}
+		login github {
+			client_id x
+			client_secret y
+			organizations acme
+		}
+		brand {
+			logo {DIR}/logo.svg
+		}
+	}
+}
+{URL} {
+	mcp_auth {
+		resource {URL}/mcp {URL}/sse
+	}
+	reverse_proxy {UPSTREAM}
+}
+`
+
 // TestEndpoints compares the table of endpoints with a gateway that has all of
 // them.
 func TestEndpoints(t *testing.T) {
 	t.Parallel()
-	g := gatewaytest.Start(t, gatewaytest.Options{})
+	dir := t.TempDir()
+	write(t, filepath.Join(dir, "logo.svg"), `<svg xmlns="http://www.w3.org/2000/svg"/>`)
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: everyEndpoint, Dir: dir})
 	var documented []string
-	for _, row := range rows(t, "Endpoints") {
+	for _, row := range rows(t, readmeFile, "Endpoints") {
 		for _, path := range code(row[0]) {
+			path = strings.Replace(path, "<login>", "github", 1)
 			documented = append(documented, path)
 			if r := gatewaytest.Send(t, http.MethodGet, g.URL+path, ""); r.Status == http.StatusNotFound || r.Status == http.StatusUnauthorized {
 				t.Errorf("GET %s: %d", path, r.Status)
@@ -205,37 +318,45 @@ var links = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
 // TestLinks follows the links inside the repository.
 func TestLinks(t *testing.T) {
-	files := []string{"README.md"}
-	examples, err := filepath.Glob(filepath.Join(gatewaytest.Root(), "examples", "*", "README.md"))
+	files := append(documents(t), "SECURITY.md", "CONTRIBUTING.md")
+	examples, err := filepath.Glob(filepath.Join(gatewaytest.Root(), "examples", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range examples {
-		files = append(files, "examples/"+filepath.Base(filepath.Dir(path))+"/README.md")
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
+			files = append(files, "examples/"+filepath.Base(path)+"/README.md")
+		}
 	}
 	for _, file := range files {
-		text := readFile(t, file)
-		for _, m := range links.FindAllStringSubmatch(text, -1) {
+		for _, m := range links.FindAllStringSubmatch(readFile(t, file), -1) {
 			target, anchor, _ := strings.Cut(m[1], "#")
-			switch {
-			case strings.HasPrefix(target, "https://"):
-			case target == "":
-				if !hasAnchor(t, text, anchor) {
-					t.Errorf("%s: no heading for #%s", file, anchor)
-				}
-			default:
-				if _, err := os.Stat(filepath.Join(gatewaytest.Root(), filepath.Dir(file), target)); err != nil {
-					t.Errorf("%s: %v", file, err)
-				}
+			if strings.HasPrefix(target, "https://") {
+				continue
 			}
+			linked := file
+			if target != "" {
+				linked = path.Join(path.Dir(file), target)
+			}
+			if _, err := os.Stat(filepath.Join(gatewaytest.Root(), filepath.FromSlash(linked))); err != nil {
+				t.Errorf("%s: %v", file, err)
+			} else if anchor != "" && !hasAnchor(t, linked, anchor) {
+				t.Errorf("%s: %s has no heading for #%s", file, linked, anchor)
+			}
+		}
+	}
+	// Nobody finds an example to which nothing leads.
+	for _, file := range files {
+		if strings.HasPrefix(file, "examples/") && !strings.Contains(readFile(t, readmeFile), "]("+file+")") {
+			t.Errorf("the README does not lead to %s", file)
 		}
 	}
 }
 
-// hasAnchor reports whether a heading gets this anchor on GitHub.
-func hasAnchor(t *testing.T, text, anchor string) bool {
+// hasAnchor reports whether a heading of a document gets this anchor on GitHub.
+func hasAnchor(t *testing.T, document, anchor string) bool {
 	t.Helper()
-	_, prose := parse(t, text)
+	_, prose := parse(t, document)
 	for heading := range prose {
 		made := regexp.MustCompile(`[^\w -]`).ReplaceAllString(strings.ToLower(heading), "")
 		if strings.ReplaceAll(made, " ", "-") == anchor {

@@ -24,7 +24,7 @@ func TestShell(t *testing.T) {
 		"Operating it":           checkOperating,
 	}
 	seen := map[string]int{}
-	for _, b := range readme(t, "sh") {
+	for _, b := range blocksIn(t, "sh") {
 		check := checks[b.heading]
 		if check == nil {
 			t.Errorf("nothing is expected of the shell block below %q", b.heading)
@@ -100,14 +100,15 @@ func checkWalkthrough(t *testing.T, g *gatewaytest.Gateway, out string) {
 			rest = rest[at[1]:]
 		}
 	}
-	checkLogs(t, g.Logs())
+	g.Stop() // so that its log is complete
+	checkLogs(t, g.Logs(), "register", "authorize", "token", "call", "dev_token")
 }
 
 // checkLogs holds the log of a whole flow against the names that the README
-// gives: every kind of line, every field.
-func checkLogs(t *testing.T, logs string) {
+// gives: every kind of line, every field. The kinds given must be there.
+func checkLogs(t *testing.T, logs string, kindsWanted ...string) {
 	t.Helper()
-	names := code(section(t, "Operating it"))
+	names := code(section(t, readmeFile, "Operating it"))
 	kinds := map[string]bool{}
 	for line := range strings.Lines(logs) {
 		var entry map[string]any
@@ -125,7 +126,7 @@ func checkLogs(t *testing.T, logs string) {
 			}
 		}
 	}
-	for _, want := range []string{"register", "authorize", "token", "call", "dev_token"} {
+	for _, want := range kindsWanted {
 		if !kinds[want] {
 			t.Errorf("the log has no line %q", want)
 		}

@@ -2,7 +2,6 @@ package auto
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -44,20 +43,28 @@ func (l *Login) Provision(caddy.Context) error {
 	return nil
 }
 
+// Info implements login.Method.
+func (l *Login) Info() login.Info { return login.Info{ID: "auto", Ambient: true, Unattended: true} }
+
 // Begin returns the configured user.
-func (l *Login) Begin(context.Context, *http.Request) (login.Step, error) {
+func (l *Login) Begin(context.Context, login.Request) (login.Step, error) {
 	return login.Step{Identity: &login.Identity{
-		Subject: l.User, Name: l.Name, Email: l.Email, AuthTime: time.Now(),
+		Subject: l.User, Name: l.Name, Email: l.Email, EmailVerified: true, AuthTime: time.Now(),
 	}}, nil
 }
 
 // Finish is never reached, because Begin does not redirect.
-func (l *Login) Finish(context.Context, *http.Request) (login.Step, error) {
+func (l *Login) Finish(context.Context, login.Request) (login.Step, error) {
 	return login.Step{}, login.ErrDenied
 }
 
-// Unattended returns true: nobody proves anything.
-func (l *Login) Unattended() bool { return true }
+// Recheck knows the configured user only.
+func (l *Login) Recheck(_ context.Context, id login.Identity) (login.Identity, error) {
+	if id.Subject != l.User {
+		return login.Identity{}, login.ErrDenied
+	}
+	return id, nil
+}
 
 // UnmarshalCaddyfile reads the login from a Caddyfile:
 //

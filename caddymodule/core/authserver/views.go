@@ -1,0 +1,75 @@
+package authserver
+
+import (
+	"net/http"
+	"net/url"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
+)
+
+// This file turns what the server knows into what its pages show.
+
+// privateScheme returns the scheme of a redirect URI that leads to a program
+// by a scheme of its own (RFC 8252 §7.1), or "".
+func privateScheme(uri string) string {
+	u, err := url.Parse(uri)
+	if err != nil || u.Scheme == "http" || u.Scheme == "https" {
+		return ""
+	}
+	return u.Scheme
+}
+
+// pageProgram describes a client by what it says of itself and, beside that, by
+// what it can't make up: where the answer goes.
+func pageProgram(c Client, redirectURI string) pages.Program {
+	p := pages.Program{
+		Name: c.Name, RedirectURI: redirectURI, Website: c.URI, Verified: c.Trusted,
+		Loopback: oauth.IsLoopbackRedirect(redirectURI), Scheme: privateScheme(redirectURI),
+	}
+	if u, err := url.Parse(redirectURI); err == nil && p.Scheme == "" {
+		p.Host = u.Host
+		p.Loopback = p.Loopback || oauth.IsLoopbackHost(u.Host)
+	}
+	return p
+}
+
+func pageResource(res Resource) pages.Resource {
+	return pages.Resource{Name: res.Name, URLs: res.URIs, Scopes: res.Scopes}
+}
+
+// pageScopes are the scopes in words: the operator's, if there are any.
+func pageScopes(res Resource, scope oauth.Scope) []pages.Scope {
+	out := make([]pages.Scope, 0, len(scope))
+	for _, name := range scope {
+		out = append(out, pages.Scope{Name: name, Text: res.ScopeTexts[name]})
+	}
+	return out
+}
+
+func pagePerson(p login.Person) pages.Person {
+	return pages.Person{Name: p.Name, Email: p.Email, ID: p.Subject}
+}
+
+func pageMethod(info login.Info) pages.Method {
+	m := pages.Method{ID: info.ID, Label: info.Label}
+	for _, f := range info.Fields {
+		m.Fields = append(m.Fields, pages.Field{Name: f.Name, Label: f.Label, Secret: f.Secret, Autocomplete: f.Autocomplete})
+	}
+	return m
+}
+
+const logoPath = "/oauth/logo" // below the issuer
+
+// serveLogo answers with the operator's logo. An SVG could hold scripts, so it
+// may do nothing at all where somebody opens it by itself.
+func (s *Server) serveLogo(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
+	h.Set("Cache-Control", metadataCache)
+	h.Set("Content-Type", s.cfg.Logo.Type)
+	if r.Method != http.MethodHead {
+		_, _ = w.Write(s.cfg.Logo.Data) // the client is gone if this fails
+	}
+}

@@ -314,18 +314,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 // same, so that a health probe may use an address.
 func (h *Handler) strayed(r *http.Request) bool { return h.bare && !sameHost(h.origin, r.Host) }
 
-var misdirected = &resource.Denial{
-	Status: http.StatusMisdirectedRequest, Code: oauth.CodeInvalidTarget,
-	Description: "this site has no resource of its own: its operator has to name it with the resource option of mcp_auth",
-	Cause:       errors.New("mcp_auth without the resource option on another host than the issuer's"),
-}
-
-// tooEarly refuses what can be replayed (RFC 8470 §5.2).
-var tooEarly = &resource.Denial{
-	Status: http.StatusTooEarly, Code: oauth.CodeInvalidRequest,
-	Description: "this request can be replayed, send it again after the handshake", Cause: errors.New("TLS early data"),
-}
-
 // tooLong reports whether the body is known to be too long, and sees to it that
 // no more than max_body is read otherwise.
 func (h *Handler) tooLong(w http.ResponseWriter, r *http.Request) bool {

@@ -174,3 +174,15 @@ func (b limitedBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+var misdirected = &resource.Denial{
+	Status: http.StatusMisdirectedRequest, Code: oauth.CodeInvalidTarget,
+	Description: "this site has no resource of its own: its operator has to name it with the resource option of mcp_auth",
+	Cause:       errors.New("mcp_auth without the resource option on another host than the issuer's"),
+}
+
+// tooEarly refuses what can be replayed (RFC 8470 §5.2).
+var tooEarly = &resource.Denial{
+	Status: http.StatusTooEarly, Code: oauth.CodeInvalidRequest,
+	Description: "this request can be replayed, send it again after the handshake", Cause: errors.New("TLS early data"),
+}

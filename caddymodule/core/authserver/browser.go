@@ -196,23 +196,7 @@ func (s *Server) postedForm(w http.ResponseWriter, r *http.Request) (params, err
 	if !s.fromOwnPage(r) {
 		return nil, problem(pages.ProblemForeignForm, http.StatusForbidden, "the form was not sent from a page of this server")
 	}
-	if !isForm(r) || r.URL.RawQuery != "" {
-		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a form must be sent as application/x-www-form-urlencoded, in the body")
-	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := parseParams(string(body))
-	if err != nil {
-		return nil, err
-	}
-	for name := range p {
-		if p.repeated(name) != "" {
-			return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a field occurs twice")
-		}
-	}
-	return p, nil
+	return formParams(w, r)
 }
 
 // fromOwnPage reports whether the browser says that a page of this server sent

@@ -35,7 +35,7 @@ func (s *Server) agreedBefore(ctx context.Context, req authorizationRequest, v v
 	}
 	return slices.ContainsFunc(grants, func(g store.Grant) bool {
 		scope, _ := oauth.ParseScope(g.Scope)
-		sameClient := g.ClientID == req.client.ID && g.ClientHash == req.client.hash() || s.trustedRedirect(req.redirectURI)
+		sameClient := g.ClientID == req.client.ID && g.ClientHash == req.client.hash() || !req.client.Trusted && s.trustedRedirect(req.redirectURI)
 		return sameClient && g.RedirectURI == req.redirectURI && g.Resource == req.resource.Audience() && scope.ContainsAll(req.scope)
 	}), nil
 }

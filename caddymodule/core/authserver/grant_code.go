@@ -16,6 +16,10 @@ import (
 // errCode is one text for every way in which a code can be no good.
 const errCode = "the code is invalid, expired or used, or was issued to another client, redirect URI or verifier"
 
+// errCodeTakenBack says that the person changed their mind.
+var errCodeTakenBack = oauth.Errorf(oauth.CodeInvalidGrant, errCode).
+	WithCause(errors.New("the person has signed out everywhere or taken all back since"))
+
 // redeemCode turns a code into a grant. Creating the grant is the one durable
 // step, and what makes the code single use: a second redemption finds the
 // grant there.
@@ -32,7 +36,7 @@ func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, er
 		return redeemed{}, err
 	}
 	if s.codeEnded(code) {
-		return redeemed{}, oauth.Errorf(oauth.CodeInvalidGrant, errCode).WithCause(errors.New("the person has signed out everywhere or taken all back since"))
+		return redeemed{}, errCodeTakenBack
 	}
 	if err := s.checkTarget(req.params, code.Resource); err != nil {
 		return redeemed{}, err
@@ -53,6 +57,10 @@ func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, er
 		return redeemed{grant: g}, s.replay(ctx, now, g.ID)
 	case err != nil:
 		return redeemed{}, oauth.Unavailable(err)
+	case s.codeEnded(code):
+		// Meanwhile: whoever took all back marked the codes before they listed the
+		// grants, so what their list missed is seen here.
+		return redeemed{grant: g}, errors.Join(s.revoke(ctx, now, g, reasonUser), errCodeTakenBack)
 	}
 	return redeemed{g, scope, req.client.mayRefresh()}, nil
 }

@@ -250,3 +250,31 @@ func TestThreeClicks(t *testing.T) {
 		}
 	}
 }
+
+// meanwhile is a store in which something happens just before a grant is
+// created.
+type meanwhile struct {
+	store.Store
+	happens func()
+}
+
+func (m *meanwhile) CreateGrant(ctx context.Context, now time.Time, g store.Grant) error {
+	m.happens()
+	return m.Store.CreateGrant(ctx, now, g)
+}
+
+// A code that was being redeemed while its owner took all back slipped through
+// between the look at the mark and the creation of the grant.
+func TestAllTakenBackWhileRedeeming(t *testing.T) {
+	r := attended(t, nil)
+	id := r.register(t, testClient).ClientID
+	b := r.browser(t)
+	code := result(t, b.decide(b.signIn(request(id), "alice"), "allow")).Get("code")
+	form := url.Values{"flow": {flowOf(t, b.get(accountPath))}, "do": {"revoke_all"}}
+	r.deps.Store = &meanwhile{r.store, func() { b.post(accountPath, form) }}
+	r.refused(t, codeForm(id, code), http.StatusBadRequest, "invalid_grant")
+	grants, err := r.store.Grants(t.Context(), r.clock, "alice", 10)
+	if err != nil || len(grants) != 0 {
+		t.Errorf("%d grants live, %v", len(grants), err)
+	}
+}

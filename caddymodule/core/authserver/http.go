@@ -129,3 +129,28 @@ func (p params) repeated(names ...string) string {
 	}
 	return ""
 }
+
+// formParams reads a posted form. Parameters in the URL are refused, because
+// URLs end up in logs (OAuth 2.1 §2.4.1), and so is what occurs twice.
+func formParams(w http.ResponseWriter, r *http.Request) (params, error) {
+	if !isForm(r) {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters as application/x-www-form-urlencoded (OAuth 2.1 section 3.2)")
+	}
+	if r.URL.RawQuery != "" {
+		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters in the body, not in the URL")
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return nil, err
+	}
+	p, err := parseParams(string(body))
+	if err != nil {
+		return nil, err
+	}
+	for name := range p {
+		if p.repeated(name) != "" {
+			return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a parameter occurs twice")
+		}
+	}
+	return p, nil
+}

@@ -70,7 +70,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 
 // tokenRequest answers one request and notes in e what the log may know.
 func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.Event) (*oauth.TokenResponse, error) {
-	p, err := tokenParams(w, r)
+	p, err := formParams(w, r)
 	if err != nil {
 		return nil, err
 	}
@@ -94,31 +94,6 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.E
 	}
 	e.Resource, e.Scope = out.grant.Resource, out.scope.String()
 	return s.tokenResponse(out)
-}
-
-// tokenParams reads the form. Parameters in the URL are refused, because URLs
-// end up in logs (OAuth 2.1 §2.4.1).
-func tokenParams(w http.ResponseWriter, r *http.Request) (params, error) {
-	if !isForm(r) {
-		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters as application/x-www-form-urlencoded (OAuth 2.1 section 3.2)")
-	}
-	if r.URL.RawQuery != "" {
-		return nil, oauth.Errorf(oauth.CodeInvalidRequest, "send the parameters in the body, not in the URL")
-	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return nil, err
-	}
-	p, err := parseParams(string(body))
-	if err != nil {
-		return nil, err
-	}
-	for name := range p {
-		if p.repeated(name) != "" {
-			return nil, oauth.Errorf(oauth.CodeInvalidRequest, "a parameter occurs twice")
-		}
-	}
-	return p, nil
 }
 
 func grantType(p params) (grant, error) {

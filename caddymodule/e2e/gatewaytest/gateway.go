@@ -1,7 +1,6 @@
 package gatewaytest
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -93,7 +92,9 @@ type Gateway struct {
 
 	tb   testing.TB
 	cmd  *exec.Cmd
-	logs *lockedBuffer
+	// logs is what it writes to, without a pipe between: a line that was written
+	// before an answer is there when the answer is.
+	logs *os.File
 	done chan struct{}
 }
 
@@ -193,7 +194,7 @@ func newGateway(tb testing.TB, o *Options) *Gateway {
 		Dir:   o.Dir,
 		Admin: fmt.Sprintf("localhost:%d", FreePort(tb)),
 		tb:    tb,
-		logs:  new(lockedBuffer),
+		logs:  newLog(tb),
 		done:  make(chan struct{}),
 	}
 }
@@ -270,7 +271,23 @@ func (g *Gateway) end(sig syscall.Signal) {
 }
 
 // Logs returns everything that the gateway has written so far.
-func (g *Gateway) Logs() string { return g.logs.String() }
+func (g *Gateway) Logs() string {
+	text, err := os.ReadFile(g.logs.Name())
+	if err != nil {
+		g.tb.Error(err)
+	}
+	return string(text)
+}
+
+func newLog(tb testing.TB) *os.File {
+	tb.Helper()
+	f, err := os.OpenFile(filepath.Join(tb.TempDir(), "log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	tb.Cleanup(func() { _ = f.Close() }) // the process has its own
+	return f
+}
 
 // Mock runs a mockmcp until the test ends, and fails the test if it was ever
 // shown a credential.
@@ -297,22 +314,4 @@ func Mock(tb testing.TB) (*mockmcp.Server, string) {
 		}
 	})
 	return server, ln.Addr().String()
-}
-
-// lockedBuffer is a bytes.Buffer for a writer and a reader at once.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -90,8 +90,8 @@ type Gateway struct {
 	// Admin is the address of its admin endpoint.
 	Admin string
 
-	tb   testing.TB
-	cmd  *exec.Cmd
+	tb  testing.TB
+	cmd *exec.Cmd
 	// logs is what it writes to, without a pipe between: a line that was written
 	// before an answer is there when the answer is.
 	logs *os.File

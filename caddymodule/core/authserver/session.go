@@ -215,7 +215,7 @@ func (s *Server) signOutEverywhere(w http.ResponseWriter, r *http.Request, v vis
 // end tells every node what has ended.
 func (s *Server) end(ctx context.Context, r store.Revocation) error {
 	r.Until = r.Until.Add(revocationMargin)
-	if err := s.deps.Store.EndSessions(ctx, s.now(), r); err != nil {
+	if err := s.deps.Store.Announce(ctx, s.now(), r); err != nil {
 		return oauth.Unavailable(err)
 	}
 	s.deps.Revoked.add(r)

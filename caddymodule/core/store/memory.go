@@ -21,6 +21,7 @@ type Memory struct {
 	grants  map[string]*heldGrant
 	persons map[string]map[string]*heldGrant // by subject, then by id
 	used    map[string]*heldUse
+	clients map[string]ClientRecord
 	feed    *list.List // of *heldRevocation, oldest first
 	feedID  string     // tells this feed's cursors from those of another life
 	feedSeq uint64     // sequence number of the newest entry, ever
@@ -53,6 +54,7 @@ func NewMemory() *Memory {
 		grants:  make(map[string]*heldGrant),
 		persons: make(map[string]map[string]*heldGrant),
 		used:    make(map[string]*heldUse),
+		clients: make(map[string]ClientRecord),
 		feed:    list.New(),
 		feedID:  rand.Text(),
 	}
@@ -205,17 +207,45 @@ func (m *Memory) Use(ctx context.Context, now time.Time, key string, until time.
 	return now, nil
 }
 
-// EndSessions implements [Store].
-func (m *Memory) EndSessions(ctx context.Context, _ time.Time, r Revocation) error {
+// Announce implements [Store].
+func (m *Memory) Announce(ctx context.Context, _ time.Time, r Revocation) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := r.CheckSessions(); err != nil {
+	if err := r.CheckAnnounced(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.appendFeed(r)
+	return nil
+}
+
+// Client implements [Store].
+func (m *Memory) Client(ctx context.Context, key string) (ClientRecord, error) {
+	if err := ctx.Err(); err != nil {
+		return ClientRecord{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	rec, ok := m.clients[key]
+	if !ok {
+		return ClientRecord{}, ErrNotFound
+	}
+	return rec, nil
+}
+
+// PutClient implements [Store].
+func (m *Memory) PutClient(ctx context.Context, _ time.Time, rec ClientRecord) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if old := m.clients[rec.Key]; old.Deleted || rec.Version != old.Version+1 {
+		return ErrConflict
+	}
+	m.clients[rec.Key] = rec
 	return nil
 }
 

@@ -84,11 +84,22 @@ type Store interface {
 	// is over by then too. Keys have nothing to do with the ids of grants.
 	Use(ctx context.Context, now time.Time, key string, until time.Time) (first time.Time, err error)
 
-	// EndSessions appends a revocation of browser sessions to the feed: of one
-	// session, or of a person's. It does not look at any grant. An entry that
-	// CheckSessions finds fault with is refused, with an error that is none of
-	// the package's.
-	EndSessions(ctx context.Context, now time.Time, r Revocation) error
+	// Announce appends a revocation to the feed that is not about a grant: of
+	// browser sessions, of one token, or of a client's tokens. It does not look at
+	// any grant. An entry that CheckAnnounced finds fault with is refused, with an
+	// error that is none of the package's.
+	Announce(ctx context.Context, now time.Time, r Revocation) error
+
+	// Client returns what is stored about a client, or ErrNotFound. A client that
+	// was deleted is returned with Deleted set.
+	Client(ctx context.Context, key string) (ClientRecord, error)
+
+	// PutClient stores a new version of a client's record: rec.Version must be one
+	// more than the stored version, or 1 if there is none. Otherwise, and whenever
+	// the stored record is Deleted, it changes nothing and returns ErrConflict:
+	// of any number of callers with one version exactly one gets nil, and nobody
+	// brings a deleted client back. Records never expire.
+	PutClient(ctx context.Context, now time.Time, rec ClientRecord) error
 
 	// Revocations returns the feed's entries after the cursor, oldest first,
 	// whose Until is after now, and the cursor to continue from. The empty
@@ -156,6 +167,10 @@ type Grant struct {
 	// change: what was approved then is not approved any more. Empty for a
 	// client that can't change.
 	ClientHash string `json:"client_hash,omitempty"`
+	// ClientMetadata is what the client's metadata document said when the grant
+	// was made, as JSON of up to 8 KiB, so that the grant lives on while the
+	// document can't be fetched. Empty for clients without a document.
+	ClientMetadata string `json:"client_metadata,omitempty"`
 	// Revoked is when the grant was revoked; zero while it is good.
 	Revoked time.Time `json:"revoked,omitzero"`
 }
@@ -203,32 +218,59 @@ type GrantUse struct {
 }
 
 // Revocation is an entry of the feed from which every node learns what is no
-// longer good: the tokens of a grant, one browser session, or all browser
-// sessions of a person. Exactly one of GrantID, Session and Subject is set.
+// longer good: the tokens of a grant, one browser session, all browser sessions
+// of a person, one access token, or all tokens of a client. Exactly one of
+// GrantID, Session, Subject, Token and Client is set.
 type Revocation struct {
 	// GrantID names the grant.
 	GrantID string `json:"grant_id,omitempty"`
 	// Session names a browser session that was signed out.
 	Session string `json:"session,omitempty"`
-	// Subject names a person; Before is when what ends must have begun.
+	// Subject names a person, Client a client by its record's key; Before is when
+	// what ends must have begun.
 	Subject string    `json:"subject,omitempty"`
+	Client  string    `json:"client,omitempty"`
 	Before  time.Time `json:"before,omitzero"`
+	// Token is the jti of one access token.
+	Token string `json:"token,omitempty"`
 	// Reason is a short fixed word for the log: "code_replay",
-	// "refresh_reuse", "user", "sign_out", "sign_out_everywhere".
+	// "refresh_reuse", "user", "client", "sign_out", "sign_out_everywhere".
 	Reason string `json:"reason"`
 	// Until is when nothing of it could be good any more anyway; after it the
 	// entry is of no use and may be swept.
 	Until time.Time `json:"until"`
 }
 
-// CheckSessions says what is wrong with r as an entry for [Store.EndSessions],
-// which takes one that names a session or a person, not both, and no grant.
-func (r Revocation) CheckSessions() error {
-	switch {
-	case r.GrantID != "":
-		return errors.New("store: the end of a session must not name a grant")
-	case (r.Session == "") == (r.Subject == ""):
-		return errors.New("store: the end of a session must name either a session or a person")
+// CheckAnnounced says what is wrong with r as an entry for [Store.Announce],
+// which takes one that names exactly one of a session, a person, a token and a
+// client, and no grant.
+func (r Revocation) CheckAnnounced() error {
+	if r.GrantID != "" {
+		return errors.New("store: an announced revocation must not name a grant")
+	}
+	named := 0
+	for _, name := range []string{r.Session, r.Subject, r.Token, r.Client} {
+		if name != "" {
+			named++
+		}
+	}
+	if named != 1 {
+		return errors.New("store: an announced revocation must name exactly one session, person, token or client")
 	}
 	return nil
+}
+
+// ClientRecord is what became of a client after it was registered. A client
+// that was neither changed nor deleted has none: its registration is its id.
+type ClientRecord struct {
+	// Key is a hash of the client_id, of up to 300 bytes.
+	Key string `json:"key"`
+	// Version counts the changes, from 1.
+	Version uint64 `json:"version"`
+	// Metadata are the client's metadata as JSON of up to 8 KiB; empty if Deleted.
+	Metadata string `json:"metadata,omitempty"`
+	// Changed is when this version was made.
+	Changed time.Time `json:"changed"`
+	// Deleted says that the client is gone for good.
+	Deleted bool `json:"deleted,omitempty"`
 }

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"testing"
@@ -153,6 +154,23 @@ func BenchmarkUseAgain(b *testing.B) {
 	}
 }
 
+// BenchmarkClient is what each request of a client that was registered here
+// costs more: most have no record.
+func BenchmarkClient(b *testing.B) {
+	s := openTest(b, newPath(b))
+	parallel(b, 1000, func(i int) error { return s.PutClient(b.Context(), testNow, testClient(fmt.Sprint(i), 1)) })
+	for name, want := range map[string]error{"7": nil, "unknown": store.ErrNotFound} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := s.Client(b.Context(), name); !errors.Is(err, want) {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // BenchmarkMigrate is the first start after the update.
 func BenchmarkMigrate(b *testing.B) {
 	s := filled(b, 10_000)
@@ -160,7 +178,7 @@ func BenchmarkMigrate(b *testing.B) {
 	must(b, s.Close())
 	for range b.N {
 		b.StopTimer()
-		asLayout1(b, path)
+		asLayout(b, path, 1)
 		b.StartTimer()
 		s, err := Open(path)
 		must(b, err)

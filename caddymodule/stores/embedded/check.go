@@ -128,6 +128,9 @@ type content struct {
 	persons, personsKey tally // those of grants that are not revoked
 	used, usedDue       tally
 	revoked, revokedDue tally
+	// No client's record is missing, and none is an older one: the versions add
+	// up to how often one was put.
+	clientVersions, clientPuts uint64
 }
 
 // checks returns what to do with each bucket but meta, by its name.
@@ -143,14 +146,17 @@ func (c *content) checks() map[string]leaf {
 		checks[string(bucketUsed)] = c.use
 		checks[string(bucketUsedDue)] = c.index(bucketUsedDue, &c.usedDue)
 	}
+	if c.layout > 2 {
+		checks[string(bucketClients)] = c.client
+	}
 	return checks
 }
 
-// agrees reports whether every record has its index entries, and no index has
-// more than that.
+// agrees reports whether every record has its index entries, no index has more
+// than that, and the clients are all there.
 func (c *content) agrees() bool {
 	return c.grants == c.grantsDue && c.revoked == c.revokedDue && c.used == c.usedDue &&
-		(c.layout == 1 || c.persons == c.personsKey)
+		(c.layout == 1 || c.persons == c.personsKey) && c.clientVersions == c.clientPuts
 }
 
 // tally is a sum over a set of keys that doesn't depend on their order.
@@ -184,7 +190,7 @@ func (c *content) checkMeta() error {
 	if c.layout, err = parseLayout(v); err != nil {
 		return err
 	}
-	for _, key := range metaKeys {
+	for _, key := range metaKeys(c.layout) {
 		v, err := unseal(bucketMeta, key, c.meta[string(key)])
 		if err != nil {
 			return fmt.Errorf("%s: %w", key, err)
@@ -192,6 +198,8 @@ func (c *content) checkMeta() error {
 		switch string(key) {
 		case string(keyFeedSeq):
 			c.last, err = parseNumber(v)
+		case string(keyClientPuts):
+			c.clientPuts, err = parseNumber(v)
 		case string(keyRing):
 			_, _, err = splitRing(v)
 		}

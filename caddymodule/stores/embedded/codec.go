@@ -13,9 +13,10 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
-// schema is the version of the file's layout that this code writes. Layout 1,
-// which it reads (migrate.go), had no persons and no used keys.
-const schema = 2
+// schema is the version of the file's layout that this code writes. It reads
+// the older ones (migrate.go): layout 1 had no persons and no used keys, and
+// neither 1 nor 2 had clients.
+const schema = 3
 
 // Buckets of the file.
 var (
@@ -25,26 +26,35 @@ var (
 	bucketPersons    = []byte("persons")
 	bucketUsed       = []byte("used")
 	bucketUsedDue    = []byte("used_due")
+	bucketClients    = []byte("clients")
 	bucketRevoked    = []byte("revoked")
 	bucketRevokedDue = []byte("revoked_due")
 )
 
 // buckets lists all of them.
 var buckets = [][]byte{
-	bucketMeta, bucketGrants, bucketGrantsDue, bucketPersons, bucketUsed, bucketUsedDue, bucketRevoked, bucketRevokedDue,
+	bucketMeta, bucketGrants, bucketGrantsDue, bucketPersons, bucketUsed, bucketUsedDue, bucketClients,
+	bucketRevoked, bucketRevokedDue,
 }
 
 // Keys of the meta bucket.
 var (
-	keyProbe   = []byte("probe") // written by Ping, read by nobody
-	keySchema  = []byte("schema")
-	keyFeedID  = []byte("feed_id")
-	keyFeedSeq = []byte("feed_seq")
-	keyRing    = []byte("key_ring")
+	keyProbe      = []byte("probe") // written by Ping, read by nobody
+	keySchema     = []byte("schema")
+	keyFeedID     = []byte("feed_id")
+	keyFeedSeq    = []byte("feed_seq")
+	keyRing       = []byte("key_ring")
+	keyClientPuts = []byte("client_puts") // since layout 3
 )
 
-// metaKeys lists those that are there in every file.
-var metaKeys = [][]byte{keySchema, keyFeedID, keyFeedSeq, keyRing}
+// metaKeys returns those that are there in every file of a layout.
+func metaKeys(layout uint64) [][]byte {
+	keys := [][]byte{keySchema, keyFeedID, keyFeedSeq, keyRing}
+	if layout > 2 {
+		keys = append(keys, keyClientPuts)
+	}
+	return keys
+}
 
 // errDamaged says that bytes read from the file are not what was written.
 var errDamaged = errors.New("damaged record")
@@ -143,7 +153,7 @@ func encodeRecord(r record) ([]byte, error) {
 	}
 	texts := append([]string{
 		g.ID, g.ClientID, g.ClientName, g.RedirectURI, g.Resource, g.Scope, g.UsedFrom, g.ClientHash,
-		g.User.Subject, g.User.Name, g.User.Email, g.User.Login,
+		g.ClientMetadata, g.User.Subject, g.User.Name, g.User.Email, g.User.GroupsOf, g.User.Login, g.User.Version,
 	}, g.User.Groups...)
 	return encode(r, texts...)
 }

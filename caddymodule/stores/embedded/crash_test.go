@@ -28,6 +28,7 @@ var _ = onPlatform(map[string]func(string) error{"hammer": childHammers})
 //	revoke <id>
 //	use <key>
 //	end <session>
+//	put <client> <version>
 //	swap <new version> <ring>
 func childHammers(path string) error {
 	s, err := Open(path)
@@ -84,8 +85,8 @@ func hammerGrants(s *Store, name string, say func(string, ...any)) error {
 	}
 }
 
-// hammerUses notes uses of a grant, uses a key and ends a session, all under
-// one name.
+// hammerUses notes uses of a grant, uses a key, changes and deletes a client and
+// ends a session, all under one name.
 func hammerUses(ctx context.Context, s *Store, id string, say func(string, ...any)) error {
 	for minute := range 2 {
 		u := store.GrantUse{GrantID: id, At: testNow.Add(time.Duration(minute+1) * time.Minute), From: "192.0.2.9"}
@@ -98,8 +99,14 @@ func hammerUses(ctx context.Context, s *Store, id string, say func(string, ...an
 		return err
 	}
 	say("use %s", id)
+	for version := range uint64(5) {
+		if err := s.PutClient(ctx, testNow, testClient(id, version+1)); err != nil {
+			return err
+		}
+		say("put %s %d", id, version+1)
+	}
 	r := store.Revocation{Session: id, Reason: "sign_out", Until: testNow.Add(time.Hour)}
-	if err := s.EndSessions(ctx, testNow, r); err != nil {
+	if err := s.Announce(ctx, testNow, r); err != nil {
 		return err
 	}
 	say("end %s", id)
@@ -144,6 +151,7 @@ type ledger struct {
 	touched    map[string]uint64
 	revoked    map[string]bool
 	used       map[string]bool
+	clients    map[string]uint64
 	ended      map[string]bool
 	version    uint64
 	ring       string
@@ -169,6 +177,9 @@ func (l *ledger) note(t *testing.T, line string) {
 	case "use":
 		_, err = fmt.Sscanf(line, "use %s", &id)
 		l.used[id] = true
+	case "put":
+		_, err = fmt.Sscanf(line, "put %s %d", &id, &n)
+		l.clients[id] = max(l.clients[id], n)
 	case "end":
 		_, err = fmt.Sscanf(line, "end %s", &id)
 		l.ended[id] = true
@@ -210,6 +221,7 @@ func (l *ledger) check(t *testing.T, s *Store) {
 	for _, g := range grants {
 		listed[g.ID] = true
 	}
+	l.checkClients(t, s)
 	for key := range l.used {
 		if first, err := s.Use(ctx, testNow, key, testNow.Add(time.Hour)); !errors.Is(err, store.ErrExists) || !first.Equal(testNow) {
 			t.Fatalf("key %s can be used again: %v, %v", key, first, err)
@@ -249,13 +261,31 @@ func (l *ledger) check(t *testing.T, s *Store) {
 	}
 }
 
+// checkClients compares the clients with the ledger.
+func (l *ledger) checkClients(t *testing.T, s *Store) {
+	t.Helper()
+	for id, version := range l.clients {
+		rec, err := s.Client(t.Context(), id)
+		if err != nil || rec.Version < version || rec != testClient(id, rec.Version) {
+			t.Fatalf("client %s is %+v, %v; version %d was acknowledged", id, rec, err, version)
+		}
+		next := testClient(id, version)
+		if rec.Deleted {
+			next.Version = rec.Version + 1
+		}
+		if err := s.PutClient(t.Context(), testNow, next); !errors.Is(err, store.ErrConflict) {
+			t.Fatalf("client %s of version %d takes %+v: %v", id, rec.Version, next, err)
+		}
+	}
+}
+
 // TestKill kills a process in the middle of its writes, again and again on one
 // file, and looks for what was acknowledged.
 func TestKill(t *testing.T) {
 	path := newPath(t)
 	l := &ledger{
 		created: map[string]bool{}, generation: map[string]uint64{}, touched: map[string]uint64{},
-		revoked: map[string]bool{}, used: map[string]bool{}, ended: map[string]bool{},
+		revoked: map[string]bool{}, used: map[string]bool{}, ended: map[string]bool{}, clients: map[string]uint64{},
 	}
 	for round := range 6 {
 		before := l.steps
@@ -267,7 +297,7 @@ func TestKill(t *testing.T) {
 		t.Logf("round %d: %d steps acknowledged before the kill", round, l.steps-before)
 	}
 	if len(l.generation) == 0 || len(l.touched) == 0 || len(l.revoked) == 0 || len(l.used) == 0 ||
-		len(l.ended) == 0 || l.version == 0 {
+		len(l.ended) == 0 || len(l.clients) == 0 || l.version == 0 {
 		t.Error("the load did not have every kind of step")
 	}
 }

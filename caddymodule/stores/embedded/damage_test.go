@@ -245,7 +245,29 @@ func TestRefusesInconsistent(t *testing.T) {
 			return putUse(tx, []byte("short"), nil, use{First: testNow, Until: testNow})
 		},
 		"no used keys": func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketUsed) },
-		"layout 0":     func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(0)) },
+		"client that is not deleted any more": func(tx *bbolt.Tx) error {
+			return tx.Bucket(bucketClients).Delete([]byte("client-4"))
+		},
+		"client's older version": func(tx *bbolt.Tx) error {
+			v, err := encode(testClient("client-3", 3))
+			must(t, err)
+			return put(tx, bucketClients, []byte("client-3"), v)
+		},
+		"clients swapped": func(tx *bbolt.Tx) error {
+			b := tx.Bucket(bucketClients)
+			one, other := []byte("client-1"), []byte("client-6") // of one version
+			v, err := get(tx, bucketClients, other)
+			must(t, err)
+			return b.Put(one, seal(bucketClients, one, v))
+		},
+		"clients not counted":  func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Delete(keyClientPuts) },
+		"count of clients cut": func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keyClientPuts, []byte("7")) },
+		"no clients":           func(tx *bbolt.Tx) error { return tx.DeleteBucket(bucketClients) },
+		"bucket in the clients": func(tx *bbolt.Tx) error {
+			_, err := tx.Bucket(bucketClients).CreateBucket([]byte("nested"))
+			return err
+		},
+		"layout 0": func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(0)) },
 		"layout of before with the buckets of now": func(tx *bbolt.Tx) error {
 			return put(tx, bucketMeta, keySchema, number(1))
 		},

@@ -160,7 +160,7 @@ func TestOlderLayoutOnFullDisk(t *testing.T) {
 	must(t, err)
 	parallel(t, 2000, func(i int) error { return s.CreateGrant(t.Context(), testNow, testGrant(fmt.Sprint(i))) })
 	must(t, s.Close())
-	asLayout1(t, path)
+	asLayout(t, path, 1)
 	must(t, child(t, "full disk, older file", path).Run())
 	s = openTest(t, path)
 	grants, err := s.Grants(t.Context(), testNow, "user-1", 1<<20)
@@ -180,7 +180,7 @@ func childOpensOnFullDisk(path string) error {
 		if err == nil {
 			return errors.Join(fmt.Errorf("limit %d: it opened", limit), s.Close())
 		}
-		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "layout 1 can't be brought to layout 2") {
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "layout 1 can't be brought to layout 3") {
 			return fmt.Errorf("limit %d: a strange error: %w", limit, err)
 		}
 		if err := limitFiles(^uint64(0)); err != nil {

@@ -12,13 +12,15 @@
 // The file is a bbolt database (a copy-on-write B+tree in one file; a commit
 // is two fsyncs, and a crash leaves the last commit). Its buckets:
 //
-//	meta          schema version, feed id, newest feed number, key ring, probe
+//	meta          schema version, feed id, newest feed number, key ring, how often
+//	              a client was put, probe
 //	grants        grant id → record
 //	grants_due    end of a grant + its id → nothing; what Sweep walks
 //	persons       SHA-256 of a subject + time of creation, bits flipped + grant
 //	              id → nothing; has the grants that are not revoked
 //	used          SHA-256 of a used key → when it was used, and until when that counts
 //	used_due      end of a used key + its hash → nothing
+//	clients       a client's key → what became of it; never swept
 //	revoked       feed number → entry
 //	revoked_due   end of an entry + its feed number → nothing
 //
@@ -37,10 +39,10 @@
 // with the path and the way out, and not one byte of it changes. An empty
 // file, and a database without any bucket, are taken for new.
 //
-// A file of layout 1, which had no persons and no used keys, is proven in the
-// same way and then brought to this layout, in one transaction (migrate.go).
-// There is no way back: older versions of this program refuse the file and
-// leave it alone.
+// A file of an older layout is proven in the same way and then brought to this
+// one, 3, in one transaction (migrate.go). Layout 1 had no persons and no used
+// keys, layout 2 no clients. There is no way back: older versions of this
+// program refuse the file and leave it alone.
 //
 // # Writing
 //

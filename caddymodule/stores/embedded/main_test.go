@@ -109,6 +109,15 @@ func testGrant(id string) store.Grant {
 	}
 }
 
+// testClient returns the version of a client's record; the fifth is its end.
+func testClient(key string, version uint64) store.ClientRecord {
+	rec := store.ClientRecord{Key: key, Version: version, Changed: testNow, Deleted: version == 5}
+	if !rec.Deleted {
+		rec.Metadata = fmt.Sprintf(`{"client_name":"Version %d of %s"}`, version, key)
+	}
+	return rec
+}
+
 // openTest opens a store that the test closes at its end.
 func openTest(t testing.TB, path string) *Store {
 	t.Helper()

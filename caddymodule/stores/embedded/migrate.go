@@ -20,11 +20,23 @@ func migrate(db *bbolt.DB) error {
 	if err != nil || from == schema {
 		return err
 	}
-	if err := db.Update(addPersons); err != nil {
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, step := range upgrades[from-1:] {
+			if err := step(tx); err != nil {
+				return err
+			}
+		}
+		return put(tx, bucketMeta, keySchema, number(schema))
+	})
+	if err != nil {
 		return fmt.Errorf("layout %d can't be brought to layout %d, it stays as it is: %w", from, schema, err)
 	}
 	return nil
 }
+
+// upgrades are the steps from each layout to the next, the one from layout 1
+// first.
+var upgrades = [schema - 1]func(tx *bbolt.Tx) error{addPersons, addClients}
 
 // layoutOf reads the schema version of a file, and refuses one that this code
 // can't use.
@@ -83,5 +95,13 @@ func addPersons(tx *bbolt.Tx) error {
 			return err
 		}
 	}
-	return put(tx, bucketMeta, keySchema, number(2))
+	return nil
+}
+
+// addClients makes layout 3 of layout 2: room for clients.
+func addClients(tx *bbolt.Tx) error {
+	if _, err := tx.CreateBucket(bucketClients); err != nil {
+		return err
+	}
+	return put(tx, bucketMeta, keyClientPuts, number(0))
 }

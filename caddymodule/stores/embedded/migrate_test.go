@@ -15,16 +15,20 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
-// The file testdata/layout1.db.gz was written by the last version that knew
-// layout 1 only. It has 40 grants, grant-0 to grant-39, made one second after
-// the other from testNow on; every second one was rotated, every fourth one
-// revoked. The grants are those of user-0, user-1 and user-2 in turn.
-const oldGrants = 40
+// The files testdata/layout1.db.gz and layout2.db.gz were written by the last
+// versions that knew no later layout. Each has 40 grants, grant-0 to grant-39,
+// made one second after the other from testNow on; every second one was
+// rotated, every fourth one revoked. The grants are those of user-0, user-1 and
+// user-2 in turn. The file of layout 2 has used keys too, key-0 to key-9.
+const (
+	oldGrants = 40
+	oldKeys   = 10
+)
 
-// oldFile returns the file of the version before.
-func oldFile(t *testing.T) []byte {
+// oldFile returns the file of an older version.
+func oldFile(t *testing.T, layout int) []byte {
 	t.Helper()
-	f, err := os.Open(filepath.Join("testdata", "layout1.db.gz"))
+	f, err := os.Open(filepath.Join("testdata", fmt.Sprintf("layout%d.db.gz", layout)))
 	must(t, err)
 	defer func() { must(t, f.Close()) }()
 	z, err := gzip.NewReader(f)
@@ -34,15 +38,16 @@ func oldFile(t *testing.T) []byte {
 	return data
 }
 
-// oldPath puts the file of the version before into a folder of its own.
-func oldPath(t *testing.T) string {
+// oldPath puts the file of an older version into a folder of its own.
+func oldPath(t *testing.T, layout int) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "db")
-	writeFile(t, path, oldFile(t))
+	writeFile(t, path, oldFile(t, layout))
 	return path
 }
 
-// hasOld returns what a store lacks of the file of the version before.
+// hasOld returns what a store lacks of the files of the versions before, but
+// for used keys.
 func hasOld(t *testing.T, s *Store) error {
 	t.Helper()
 	want, revoked := map[string][]string{}, 0
@@ -91,87 +96,138 @@ func hasOld(t *testing.T, s *Store) error {
 	return nil
 }
 
-// TestOlderLayout opens a file that the version before wrote: everything is
-// there, everything new works, and it is brought up to date once.
+// TestOlderLayout opens files that the versions before wrote: everything is
+// there, everything new works, and they are brought up to date once.
 func TestOlderLayout(t *testing.T) {
-	path := oldPath(t)
-	s, err := Open(path)
-	must(t, err)
-	must(t, hasOld(t, s))
-	must(t, s.file.view(func(tx *bbolt.Tx) error {
-		n, err := layoutOf(tx)
-		if err == nil && n != schema {
-			err = fmt.Errorf("it has layout %d", n)
-		}
-		return err
-	}))
-	must(t, s.Close())
+	for layout, keys := range map[int]int{1: 0, 2: oldKeys} {
+		t.Run(fmt.Sprint("layout ", layout), func(t *testing.T) {
+			path := oldPath(t, layout)
+			s, err := Open(path)
+			must(t, err)
+			must(t, hasOld(t, s))
+			must(t, s.file.view(func(tx *bbolt.Tx) error {
+				n, err := layoutOf(tx)
+				if err == nil && n != schema {
+					err = fmt.Errorf("it has layout %d", n)
+				}
+				return err
+			}))
+			must(t, s.Close())
 
-	before := fingerprint(t, path)
-	s, err = Open(path)
-	must(t, err)
-	must(t, hasOld(t, s))
-	must(t, s.Close())
-	if after := fingerprint(t, path); after != before {
-		t.Errorf("the second start changed the file from %s to %s", before, after)
+			before := fingerprint(t, path)
+			s, err = Open(path)
+			must(t, err)
+			must(t, hasOld(t, s))
+			must(t, s.Close())
+			if after := fingerprint(t, path); after != before {
+				t.Errorf("the second start changed the file from %s to %s", before, after)
+			}
+			entries, err := os.ReadDir(filepath.Dir(path))
+			must(t, err)
+			if len(entries) != 1 {
+				t.Errorf("left beside the file: %v", entries)
+			}
+			worksAsNew(t, path, keys)
+		})
 	}
-	entries, err := os.ReadDir(filepath.Dir(path))
-	must(t, err)
-	if len(entries) != 1 {
-		t.Errorf("left beside the file: %v", entries)
-	}
+}
 
-	s = openTest(t, path)
+// worksAsNew puts a file that was brought up to date through every kind of
+// write. It has so many used keys from before.
+func worksAsNew(t *testing.T, path string, keys int) {
+	t.Helper()
+	s := openTest(t, path)
 	ctx := t.Context()
-	_, err = s.Use(ctx, testNow, "key", testNow.Add(time.Hour))
+	for i := range keys {
+		if _, err := s.Use(ctx, testNow, fmt.Sprint("key-", i), testNow.Add(time.Hour)); !errors.Is(err, store.ErrExists) {
+			t.Errorf("key-%d can be used again: %v", i, err)
+		}
+	}
+	_, err := s.Use(ctx, testNow, "key", testNow.Add(time.Hour))
 	must(t, err)
 	must(t, s.TouchGrants(ctx, testNow, []store.GrantUse{{GrantID: "grant-1", At: testNow, From: "192.0.2.9"}}))
 	_, err = s.RotateGrant(ctx, testNow, store.Rotation{ID: "grant-2", From: 1, Expires: testNow.Add(time.Hour)})
 	must(t, err)
 	_, err = s.RevokeGrant(ctx, testNow, store.Revocation{GrantID: "grant-3", Until: testNow.Add(time.Hour)})
 	must(t, err)
+	must(t, s.PutClient(ctx, testNow, testClient("client", 1)))
 	must(t, s.Close())
 	s = openTest(t, path) // proves the file
 	for total, over := 0, testNow.Add(100*24*time.Hour); ; {
 		n, err := s.Sweep(ctx, over)
 		must(t, err)
 		if total += n; n == 0 {
-			if want := oldGrants + oldGrants/4 + 2; total != want {
+			if want := oldGrants + oldGrants/4 + keys + 2; total != want {
 				t.Errorf("Sweep removed %d records, want %d", total, want)
 			}
 			break
 		}
 	}
 	must(t, s.Close())
-	openTest(t, path)
+	s = openTest(t, path)
+	rec, err := s.Client(ctx, "client")
+	if err != nil || rec != testClient("client", 1) {
+		t.Errorf("the client is %+v, %v", rec, err)
+	}
 }
 
 // TestOlderLayoutDamaged wants a file that can't be trusted to be refused
 // before anything of it is brought up to date.
 func TestOlderLayoutDamaged(t *testing.T) {
-	data := oldFile(t)
-	for name, spoil := range map[string]func(tx *bbolt.Tx) error{
-		"flipped": func(tx *bbolt.Tx) error {
+	for name, c := range map[string]struct {
+		layout int
+		spoil  func(tx *bbolt.Tx) error
+	}{
+		"flipped": {1, func(tx *bbolt.Tx) error {
 			return tx.Bucket(bucketGrants).Put([]byte("grant-7"), []byte("junk junk"))
-		},
-		"without index": func(tx *bbolt.Tx) error {
+		}},
+		"without index": {1, func(tx *bbolt.Tx) error {
 			k, _ := tx.Bucket(bucketGrantsDue).Cursor().First()
 			return tx.Bucket(bucketGrantsDue).Delete(k)
-		},
-		"with a bucket of now": func(tx *bbolt.Tx) error {
+		}},
+		"with a bucket of layout 2": {1, func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket(bucketUsed)
 			return err
-		},
+		}},
+		"layout 2 without a used key": {2, func(tx *bbolt.Tx) error { return tx.Bucket(bucketUsed).Delete(useKey("key-7")) }},
+		"layout 2 with a bucket of now": {2, func(tx *bbolt.Tx) error {
+			_, err := tx.CreateBucket(bucketClients)
+			return err
+		}},
+		"layout 2 with the number of now": {2, func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(3)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := filepath.Join(t.TempDir(), "db")
-			must(t, os.WriteFile(path, data, 0o600))
+			path := oldPath(t, c.layout)
 			db, err := bbolt.Open(path, 0o600, nil)
 			must(t, err)
-			must(t, db.Update(spoil))
+			must(t, db.Update(c.spoil))
 			must(t, db.Close())
 			refuses(t, path, "restore the file from a backup, or move it away")
 		})
+	}
+}
+
+// TestMigrationFails breaks each step at its end: the file stays as it was.
+func TestMigrationFails(t *testing.T) {
+	for i, step := range upgrades {
+		path := oldPath(t, 1)
+		db, err := bbolt.Open(path, 0o600, nil)
+		must(t, err)
+		broken := errors.New("broken")
+		upgrades[i] = func(tx *bbolt.Tx) error { return errors.Join(step(tx), broken) }
+		err = migrate(db)
+		upgrades[i] = step
+		if !errors.Is(err, broken) {
+			t.Fatal(err)
+		}
+		must(t, db.View(func(tx *bbolt.Tx) error {
+			if n, err := layoutOf(tx); n != 1 || tx.Bucket(bucketPersons) != nil {
+				return fmt.Errorf("step %d: half of it was done: layout %d, %w", i, n, err)
+			}
+			return nil
+		}))
+		must(t, db.Close())
+		must(t, hasOld(t, openTest(t, path)))
 	}
 }
 
@@ -183,7 +239,7 @@ func TestMigrationOfManyGrants(t *testing.T) {
 	must(t, err)
 	parallel(t, total, func(i int) error { return s.CreateGrant(t.Context(), testNow, testGrant(fmt.Sprint(i))) })
 	must(t, s.Close())
-	asLayout1(t, path)
+	asLayout(t, path, 1)
 	s = openTest(t, path)
 	grants, err := s.Grants(t.Context(), testNow, "user-1", total+1)
 	must(t, err)
@@ -194,15 +250,18 @@ func TestMigrationOfManyGrants(t *testing.T) {
 	openTest(t, path) // proves the file
 }
 
-// asLayout1 takes from a file what layout 1 did not have.
-func asLayout1(t testing.TB, path string) {
+// asLayout takes from a file what an older layout did not have.
+func asLayout(t testing.TB, path string, layout uint64) {
 	t.Helper()
 	db, err := bbolt.Open(path, 0o600, nil)
 	must(t, err)
 	must(t, db.Update(func(tx *bbolt.Tx) error {
+		if layout < 2 {
+			must(t, errors.Join(tx.DeleteBucket(bucketPersons), tx.DeleteBucket(bucketUsed), tx.DeleteBucket(bucketUsedDue)))
+		}
 		return errors.Join(
-			tx.DeleteBucket(bucketPersons), tx.DeleteBucket(bucketUsed), tx.DeleteBucket(bucketUsedDue),
-			put(tx, bucketMeta, keySchema, number(1)),
+			tx.DeleteBucket(bucketClients), tx.Bucket(bucketMeta).Delete(keyClientPuts),
+			put(tx, bucketMeta, keySchema, number(layout)),
 		)
 	}))
 	must(t, db.Close())

@@ -134,6 +134,7 @@ func layOut(db *bbolt.DB) error {
 			put(tx, bucketMeta, keyFeedID, []byte(rand.Text())),
 			put(tx, bucketMeta, keyFeedSeq, number(0)),
 			put(tx, bucketMeta, keyRing, number(0)),
+			put(tx, bucketMeta, keyClientPuts, number(0)),
 		)
 	})
 }

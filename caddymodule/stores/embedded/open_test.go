@@ -17,8 +17,11 @@ import (
 )
 
 // sampleGrants is how many grants the sample file has; some are rotated, some
-// revoked.
-const sampleGrants = 80
+// revoked. Of its clients some were changed, some deleted.
+const (
+	sampleGrants  = 80
+	sampleClients = 20
+)
 
 // sampleFile returns the bytes of a healthy database and a check that a store
 // has all that is in it.
@@ -45,9 +48,16 @@ func sampleFile(t *testing.T) ([]byte, func(*Store) error) {
 		must(t, err)
 	}
 	must(t, s.TouchGrants(ctx, testNow, []store.GrantUse{{GrantID: "grant-7", At: testNow.Add(time.Minute), From: "192.0.2.9"}}))
+	for i := range sampleClients {
+		for v := range uint64(i%5 + 1) {
+			must(t, s.PutClient(ctx, testNow, testClient(fmt.Sprint("client-", i), v+1)))
+		}
+	}
 	until := testNow.Add(time.Hour)
-	must(t, s.EndSessions(ctx, testNow, store.Revocation{Session: "s", Reason: "sign_out", Until: until}))
-	must(t, s.EndSessions(ctx, testNow, store.Revocation{Subject: "user-1", Before: testNow, Reason: "sign_out_everywhere", Until: until}))
+	must(t, s.Announce(ctx, testNow, store.Revocation{Session: "s", Reason: "sign_out", Until: until}))
+	must(t, s.Announce(ctx, testNow, store.Revocation{Subject: "user-1", Before: testNow, Reason: "sign_out_everywhere", Until: until}))
+	must(t, s.Announce(ctx, testNow, store.Revocation{Token: "jti", Reason: "client", Until: until}))
+	must(t, s.Announce(ctx, testNow, store.Revocation{Client: "client-4", Before: testNow, Reason: "client", Until: until}))
 	_, err = s.SwapKeyRing(ctx, 0, []byte("the key ring"))
 	must(t, err)
 	want, err := contentOf(s)
@@ -86,6 +96,13 @@ func contentOf(s *Store) (string, error) {
 			return "", err
 		}
 		fmt.Fprintln(&b, first.UTC(), err)
+	}
+	for i := range sampleClients {
+		rec, err := s.Client(ctx, fmt.Sprint("client-", i))
+		if err != nil && !isVerdict(err) {
+			return "", err
+		}
+		fmt.Fprintln(&b, rec, err)
 	}
 	entries, _, err := s.Revocations(ctx, testNow, "")
 	if err != nil {

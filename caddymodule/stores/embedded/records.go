@@ -115,7 +115,7 @@ func appendRevocation(tx *bbolt.Tx, r store.Revocation) error {
 		return err
 	}
 	r.Before, r.Until = r.Before.UTC(), r.Until.UTC()
-	v, err := encode(r, r.GrantID, r.Session, r.Subject, r.Reason)
+	v, err := encode(r, r.GrantID, r.Session, r.Subject, r.Client, r.Token, r.Reason)
 	if err != nil {
 		return err
 	}

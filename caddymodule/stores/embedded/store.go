@@ -122,9 +122,9 @@ func position(cursor, id string, last uint64) uint64 {
 	return seq
 }
 
-// EndSessions implements [store.Store].
-func (s *Store) EndSessions(ctx context.Context, _ time.Time, r store.Revocation) error {
-	if err := r.CheckSessions(); err != nil {
+// Announce implements [store.Store].
+func (s *Store) Announce(ctx context.Context, _ time.Time, r store.Revocation) error {
+	if err := r.CheckAnnounced(); err != nil {
 		return fmt.Errorf("embedded: %w", err)
 	}
 	return s.w.do(ctx, func(tx *bbolt.Tx) error { return appendRevocation(tx, r) })

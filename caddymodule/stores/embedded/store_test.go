@@ -47,7 +47,9 @@ func TestClosed(t *testing.T) {
 		"Grants":      func() error { _, err := s.Grants(ctx, testNow, "user-1", 9); return err },
 		"TouchGrants": func() error { return s.TouchGrants(ctx, testNow, nil) },
 		"Use":         func() error { _, err := s.Use(ctx, testNow, "k", testNow.Add(1)); return err },
-		"EndSessions": func() error { return s.EndSessions(ctx, testNow, store.Revocation{Session: "s"}) },
+		"Announce":    func() error { return s.Announce(ctx, testNow, store.Revocation{Session: "s"}) },
+		"Client":      func() error { _, err := s.Client(ctx, "c"); return err },
+		"PutClient":   func() error { return s.PutClient(ctx, testNow, testClient("c", 1)) },
 		"Revocations": func() error { _, _, err := s.Revocations(ctx, testNow, ""); return err },
 		"KeyRing":     func() error { _, _, err := s.KeyRing(ctx); return err },
 		"SwapKeyRing": func() error { _, err := s.SwapKeyRing(ctx, 0, nil); return err },
@@ -74,6 +76,9 @@ func TestRefusesWhatItCannotKeep(t *testing.T) {
 		{ID: "a", User: store.User{Login: "\xff"}},
 		{ID: "a", UsedFrom: "\xff"},
 		{ID: "a", ClientHash: "\xff"},
+		{ID: "a", ClientMetadata: "\xff"},
+		{ID: "a", User: store.User{Version: "\xff"}},
+		{ID: "a", User: store.User{GroupsOf: "\xff"}},
 		{ID: "a", Expires: time.Date(12345, 1, 1, 0, 0, 0, 0, time.UTC)},
 	} {
 		if err := s.CreateGrant(t.Context(), testNow, g); err == nil || isVerdict(err) {
@@ -97,15 +102,21 @@ func TestRefusesWhatItCannotKeep(t *testing.T) {
 		},
 		"use until": func() error { _, err := s.Use(t.Context(), testNow, "k", far); return err },
 		"session": func() error {
-			return s.EndSessions(t.Context(), testNow, store.Revocation{Session: "\xff", Until: later})
+			return s.Announce(t.Context(), testNow, store.Revocation{Session: "\xff", Until: later})
 		},
 		"person": func() error {
-			return s.EndSessions(t.Context(), testNow, store.Revocation{Subject: "\xff", Until: later})
+			return s.Announce(t.Context(), testNow, store.Revocation{Subject: "\xff", Until: later})
+		},
+		"token": func() error {
+			return s.Announce(t.Context(), testNow, store.Revocation{Token: "\xff", Until: later})
+		},
+		"client": func() error {
+			return s.Announce(t.Context(), testNow, store.Revocation{Client: "\xff", Until: later})
 		},
 		"before": func() error {
-			return s.EndSessions(t.Context(), testNow, store.Revocation{Session: "s", Before: far, Until: later})
+			return s.Announce(t.Context(), testNow, store.Revocation{Session: "s", Before: far, Until: later})
 		},
-		"no session": func() error { return s.EndSessions(t.Context(), testNow, store.Revocation{GrantID: "a", Until: later}) },
+		"no session": func() error { return s.Announce(t.Context(), testNow, store.Revocation{GrantID: "a", Until: later}) },
 	} {
 		if err := call(); err == nil || isVerdict(err) {
 			t.Errorf("%s: %v", name, err)

@@ -33,6 +33,7 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 	version, err := s.SwapKeyRing(t.Context(), 0, []byte("ring"))
 	ok(t, err)
 	uses(t, s, now, "used", now.Add(time.Hour))
+	puts(t, s, now, record("c", 1, now))
 	cursor := polls(t, s, now, "")
 
 	calls := map[string]func() error{
@@ -56,7 +57,13 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 		"TouchGrants, none": func() error { return s.TouchGrants(ctx, now, nil) },
 		"Use":               func() error { _, err := s.Use(ctx, now, "k", now.Add(time.Hour)); return err },
 		"Use, used":         func() error { _, err := s.Use(ctx, now, "used", now.Add(time.Hour)); return err },
-		"EndSessions":       func() error { return s.EndSessions(ctx, now, endSession("s", now)) },
+		"Announce":          func() error { return s.Announce(ctx, now, endSession("s", now)) },
+		"Announce, client":  func() error { return s.Announce(ctx, now, endClient("c", now)) },
+		"Client":            func() error { _, err := s.Client(ctx, "c"); return err },
+		"Client, unknown":   func() error { _, err := s.Client(ctx, "unknown"); return err },
+		"PutClient":         func() error { return s.PutClient(ctx, now, record("c", 2, now)) },
+		"PutClient, new":    func() error { return s.PutClient(ctx, now, record("unknown", 1, now)) },
+		"PutClient, stale":  func() error { return s.PutClient(ctx, now, record("c", 1, now)) },
 		"Revocations":       func() error { _, _, err := s.Revocations(ctx, now, ""); return err },
 		"KeyRing":           func() error { _, _, err := s.KeyRing(ctx); return err },
 		"SwapKeyRing":       func() error { _, err := s.SwapKeyRing(ctx, version, []byte("other")); return err },
@@ -82,5 +89,7 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 	_, err = s.Grant(t.Context(), now, "b")
 	fails(t, err, store.ErrNotFound)
 	polls(t, s, now, cursor)
+	hasClient(t, s, record("c", 1, now))
+	noClient(t, s, "unknown")
 	hasRing(t, s, []byte("ring"), version)
 }

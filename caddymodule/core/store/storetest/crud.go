@@ -118,6 +118,7 @@ func ping(t *testing.T, s store.Store) {
 
 // equalRevocation compares entries by the moment, not the location, of times.
 func equalRevocation(a, b store.Revocation) bool {
-	return a.GrantID == b.GrantID && a.Session == b.Session && a.Subject == b.Subject && a.Reason == b.Reason &&
+	return a.GrantID == b.GrantID && a.Session == b.Session && a.Subject == b.Subject &&
+		a.Token == b.Token && a.Client == b.Client && a.Reason == b.Reason &&
 		a.Before.Equal(b.Before) && a.Until.Equal(b.Until)
 }

@@ -26,6 +26,7 @@ func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen
 	})
 	t.Run("ReopenKeepsEverything", func(t *testing.T) { reopenKeeps(t, open) })
 	t.Run("ReopenKeepsUses", func(t *testing.T) { reopenKeepsUses(t, open) })
+	t.Run("ReopenKeepsClients", func(t *testing.T) { reopenKeepsClients(t, open) })
 	t.Run("ReopenKeepsExpiry", func(t *testing.T) {
 		s, reopen := open(t)
 		now := clock()
@@ -127,4 +128,41 @@ func reopenKeepsUses(t *testing.T, open func(t *testing.T) (store.Store, func(t 
 	sweepAll(t, s, a.Expires)
 	lists(t, s, a.Expires, "user-1")
 	used(t, s, a.Expires, "long", now)
+}
+
+// reopenKeepsClients wants changed clients, deleted ones and the announced ends
+// of tokens to survive.
+func reopenKeepsClients(t *testing.T, open func(t *testing.T) (store.Store, func(t *testing.T) store.Store)) {
+	s, reopen := open(t)
+	now := clock()
+	puts(t, s, now, record("changed", 1, now))
+	puts(t, s, now, record("changed", 2, now))
+	puts(t, s, now, record("ended", 1, now))
+	puts(t, s, now, deleted("ended", 2, now))
+	big := record("big", 1, now)
+	big.Metadata = bigMetadata
+	puts(t, s, now, big)
+	end(t, s, now, endToken("jti", now))
+	last := endClient("ended", now)
+	end(t, s, now, last)
+	for range 2 {
+		s = reopen(t)
+		hasClient(t, s, big)
+		noClient(t, s, "unknown")
+		for version := range uint64(3) {
+			keeps(t, s, now, record("changed", 2, now), record("changed", version, now))
+		}
+		for version := range uint64(5) {
+			keeps(t, s, now, deleted("ended", 2, now), record("ended", version, now))
+		}
+		polls(t, s, now, "", "token jti", "client ended")
+		entries, _, err := s.Revocations(t.Context(), now, "")
+		ok(t, err)
+		if len(entries) != 2 || !equalRevocation(entries[1], last) {
+			t.Fatalf("feed: %v", entries)
+		}
+	}
+	puts(t, s, now, deleted("changed", 3, now))
+	s = reopen(t)
+	keeps(t, s, now, deleted("changed", 3, now), record("changed", 4, now))
 }

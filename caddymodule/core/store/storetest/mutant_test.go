@@ -57,11 +57,25 @@ func (m *mutant) Use(ctx context.Context, now time.Time, key string, until time.
 	return m.Store.Use(ctx, now, key, until)
 }
 
-func (m *mutant) EndSessions(ctx context.Context, now time.Time, r store.Revocation) error {
+func (m *mutant) Announce(ctx context.Context, now time.Time, r store.Revocation) error {
 	if m.end != nil {
 		return m.end(ctx, now, r)
 	}
-	return m.Store.EndSessions(ctx, now, r)
+	return m.Store.Announce(ctx, now, r)
+}
+
+func (m *mutant) Client(ctx context.Context, key string) (store.ClientRecord, error) {
+	if m.client != nil {
+		return m.client(ctx, key)
+	}
+	return m.Store.Client(ctx, key)
+}
+
+func (m *mutant) PutClient(ctx context.Context, now time.Time, rec store.ClientRecord) error {
+	if m.put != nil {
+		return m.put(ctx, now, rec)
+	}
+	return m.Store.PutClient(ctx, now, rec)
 }
 
 func (m *mutant) RotateGrant(ctx context.Context, now time.Time, r store.Rotation) (store.Grant, error) {

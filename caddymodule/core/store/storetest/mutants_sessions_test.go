@@ -14,11 +14,11 @@ import (
 func distorted(change func(m *mutant, r *store.Revocation)) func(m *mutant) {
 	return func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
-			if err := r.CheckSessions(); err != nil {
+			if err := r.CheckAnnounced(); err != nil {
 				return err
 			}
 			change(m, &r)
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	}
 }
@@ -40,7 +40,7 @@ func only(mark func(m *mutant) string) func(m *mutant) {
 	return func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
 			r.Reason = mark(m) + "|" + r.Reason
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 		m.revocations = func(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error) {
 			out, next, err := m.Store.Revocations(ctx, now, after)
@@ -63,7 +63,7 @@ func only(mark func(m *mutant) string) func(m *mutant) {
 var sessionMutants = map[string]func(m *mutant){
 	"ends of sessions get lost": func(m *mutant) {
 		m.end = func(ctx context.Context, _ time.Time, r store.Revocation) error {
-			if err := r.CheckSessions(); err != nil {
+			if err := r.CheckAnnounced(); err != nil {
 				return err
 			}
 			return ctx.Err()
@@ -103,7 +103,7 @@ var sessionMutants = map[string]func(m *mutant){
 			if _, twice := seen.LoadOrStore(r.Session+"/"+r.Subject, true); twice {
 				return ctx.Err()
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending takes the person's grants": func(m *mutant) {
@@ -112,21 +112,21 @@ var sessionMutants = map[string]func(m *mutant){
 			for _, g := range grants {
 				_, _ = m.Store.RevokeGrant(ctx, now, store.Revocation{GrantID: g.ID, Until: r.Until})
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending takes the grant of that name": func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
 			_, _ = m.Store.RevokeGrant(ctx, now, store.Revocation{GrantID: r.Session, Until: r.Until})
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending of nothing is taken": func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
-			if r.CheckSessions() != nil {
+			if r.CheckAnnounced() != nil {
 				return nil
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending of a grant and a session is taken": func(m *mutant) {
@@ -134,7 +134,7 @@ var sessionMutants = map[string]func(m *mutant){
 			if r.Session != "" {
 				r.GrantID = ""
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending of a session and a person is taken": func(m *mutant) {
@@ -142,27 +142,27 @@ var sessionMutants = map[string]func(m *mutant){
 			if r.Session != "" {
 				r.Subject = ""
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending of nothing is a verdict": func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
-			if r.CheckSessions() != nil {
+			if r.CheckAnnounced() != nil {
 				return store.ErrNotFound
 			}
-			return m.Store.EndSessions(ctx, now, r)
+			return m.Store.Announce(ctx, now, r)
 		}
 	},
 	"ending ignores contexts": func(m *mutant) {
 		m.end = func(ctx context.Context, now time.Time, r store.Revocation) error {
-			return m.Store.EndSessions(context.WithoutCancel(ctx), now, r)
+			return m.Store.Announce(context.WithoutCancel(ctx), now, r)
 		}
 	},
 	"ending is written late": func(m *mutant) {
 		var mu sync.Mutex
 		var late []store.Revocation
 		m.end = func(ctx context.Context, _ time.Time, r store.Revocation) error {
-			if err := r.CheckSessions(); err != nil || ctx.Err() != nil {
+			if err := r.CheckAnnounced(); err != nil || ctx.Err() != nil {
 				return context.Canceled
 			}
 			mu.Lock()
@@ -175,7 +175,7 @@ var sessionMutants = map[string]func(m *mutant){
 			mu.Lock()
 			defer mu.Unlock()
 			for _, r := range late {
-				_ = m.Store.EndSessions(ctx, now, r)
+				_ = m.Store.Announce(ctx, now, r)
 			}
 			late = nil
 			return did, err

@@ -76,10 +76,12 @@ type mutant struct {
 	touch       func(ctx context.Context, now time.Time, uses []store.GrantUse) error
 	use         func(ctx context.Context, now time.Time, key string, until time.Time) (time.Time, error)
 	end         func(ctx context.Context, now time.Time, r store.Revocation) error
+	client      func(ctx context.Context, key string) (store.ClientRecord, error)
+	put         func(ctx context.Context, now time.Time, rec store.ClientRecord) error
 }
 
 // mutants are the faults, each one that a real store could have.
-var mutants = all(basicMutants, personMutants, touchMutants, usedMutants, sessionMutants)
+var mutants = all(basicMutants, personMutants, touchMutants, usedMutants, sessionMutants, announcedMutants, clientMutants)
 
 // all joins tables of mutants, which share no name.
 func all(tables ...map[string]func(m *mutant)) map[string]func(m *mutant) {

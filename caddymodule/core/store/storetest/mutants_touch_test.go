@@ -176,7 +176,7 @@ var touchMutants = map[string]func(m *mutant){
 	},
 	"touch leaves an entry": func(m *mutant) {
 		m.touch = func(ctx context.Context, now time.Time, uses []store.GrantUse) error {
-			_ = m.Store.EndSessions(ctx, now, store.Revocation{Session: "touched", Until: now.Add(time.Hour)})
+			_ = m.Store.Announce(ctx, now, store.Revocation{Session: "touched", Until: now.Add(time.Hour)})
 			return m.Store.TouchGrants(ctx, now, uses)
 		}
 	},

@@ -27,6 +27,9 @@ var raceParts = []struct {
 	{"Use", raceUse},
 	{"UseOver", raceUseOver},
 	{"UseMany", raceUseMany},
+	{"Client", raceClient},
+	{"ClientDelete", raceClientDelete},
+	{"Clients", raceClients},
 	{"Touch", raceTouch},
 	{"TouchVersusRotate", raceTouchRotate},
 	{"TouchVersusRevoke", raceTouchRevoke},
@@ -216,8 +219,8 @@ func raceFeed(t *testing.T, nodes []store.Store) {
 			done <- together(writers, func(w int) error {
 				i := round*writers + w
 				id := fmt.Sprint("g", i)
-				if i%3 == 0 {
-					return turn(nodes, i).EndSessions(t.Context(), now, endSession(id, now))
+				if kind := announcedInRace(i); kind != nil {
+					return turn(nodes, i).Announce(t.Context(), now, kind(id, now))
 				}
 				_, err := turn(nodes, i).RevokeGrant(t.Context(), now, revocation(id, now))
 				return err
@@ -237,8 +240,8 @@ func raceFeed(t *testing.T, nodes []store.Store) {
 	read()
 	for i := range rounds * writers {
 		id := fmt.Sprint("g", i)
-		if i%3 == 0 {
-			id = "session " + id
+		if kind := announcedInRace(i); kind != nil {
+			id = label(kind(id, now))
 		}
 		if !seen[id] {
 			t.Errorf("the reader never saw the revocation of %s", id)
@@ -249,6 +252,12 @@ func raceFeed(t *testing.T, nodes []store.Store) {
 	}
 }
 
+// announcedInRace returns what kind of entry the i-th writer of raceFeed
+// announces; nil if it revokes a grant.
+func announcedInRace(i int) func(name string, now time.Time) store.Revocation {
+	return []func(string, time.Time) store.Revocation{endSession, nil, endToken, nil, endClient}[i%5]
+}
+
 // sharedParts need two nodes.
 var sharedParts = []struct {
 	name string
@@ -256,6 +265,7 @@ var sharedParts = []struct {
 }{
 	{"SeenAtOnce", seenAtOnce},
 	{"OneFeed", sharedSessions},
+	{"OneClient", sharedClients},
 }
 
 // seenAtOnce wants what one node acknowledged to be true on the other.

@@ -34,6 +34,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store) {
 		{"Used", usedParts},
 		{"Feed", feedParts},
 		{"Sessions", sessionParts},
+		{"Announced", announcedParts},
+		{"Clients", clientParts},
 		{"Sweep", sweepParts},
 		{"Context", contextParts},
 	}
@@ -97,6 +99,8 @@ func sample(id string, now time.Time) store.Grant {
 		UsedAt:     now,
 		UsedFrom:   "192.0.2.1",
 		ClientHash: "hash-1",
+
+		ClientMetadata: `{"client_name":"Example"}`,
 	}
 }
 

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -13,7 +12,6 @@ var sessionParts = []part{
 	{"BetweenOthers", sessionsBetweenOthers},
 	{"RoundTrip", sessionsRoundTrip},
 	{"LookAtNoGrant", sessionsLookAtNoGrant},
-	{"Refused", sessionsRefused},
 	{"Expire", sessionsExpire},
 }
 
@@ -24,6 +22,10 @@ func label(r store.Revocation) string {
 		return "session " + r.Session
 	case r.Subject != "":
 		return "subject " + r.Subject
+	case r.Token != "":
+		return "token " + r.Token
+	case r.Client != "":
+		return "client " + r.Client
 	default:
 		return r.GrantID
 	}
@@ -39,10 +41,10 @@ func endPerson(subject string, now time.Time) store.Revocation {
 	return store.Revocation{Subject: subject, Before: now, Reason: "sign_out_everywhere", Until: now.Add(time.Hour)}
 }
 
-// end ends sessions.
+// end announces the end of sessions or tokens.
 func end(t *testing.T, s store.Store, now time.Time, r store.Revocation) {
 	t.Helper()
-	ok(t, s.EndSessions(t.Context(), now, r))
+	ok(t, s.Announce(t.Context(), now, r))
 }
 
 // sessionsBetweenOthers wants one feed with one order for all kinds.
@@ -109,33 +111,6 @@ func sessionsLookAtNoGrant(t *testing.T, s store.Store) {
 	polls(t, s, now, "", "session a", "subject a", "subject user-1", "a")
 }
 
-func sessionsRefused(t *testing.T, s store.Store) {
-	now := clock()
-	g := create(t, s, "a", now)
-	for name, r := range map[string]store.Revocation{
-		"nothing":          {},
-		"grant":            {GrantID: "a"},
-		"grant, session":   {GrantID: "a", Session: "s"},
-		"grant, person":    {GrantID: "a", Subject: "user-1"},
-		"session, person":  {Session: "s", Subject: "user-1"},
-		"all of them":      {GrantID: "a", Session: "s", Subject: "user-1"},
-		"only when it was": {Before: now},
-	} {
-		r.Reason, r.Until = "user", now.Add(time.Hour)
-		err := s.EndSessions(t.Context(), now, r)
-		if err == nil {
-			t.Errorf("%s: it was taken", name)
-		}
-		for _, verdict := range verdicts {
-			if errors.Is(err, verdict) {
-				t.Errorf("%s: the verdict %v", name, err)
-			}
-		}
-	}
-	polls(t, s, now, "")
-	has(t, s, now, g)
-}
-
 func sessionsExpire(t *testing.T, s store.Store) {
 	now := clock()
 	short, long := endSession("short", now), endPerson("long", now)
@@ -171,8 +146,11 @@ func sharedSessions(t *testing.T, a, b store.Store) {
 		end(t, x, now, endSession(name, now))
 		revokeNew(t, y, now, name)
 		end(t, x, now, endPerson(name, now))
-		want = append(want, "session "+name, name, "subject "+name)
-		cursor = polls(t, y, now, cursor, "session "+name, name, "subject "+name)
+		end(t, y, now, endToken(name, now))
+		end(t, x, now, endClient(name, now))
+		all := []string{"session " + name, name, "subject " + name, "token " + name, "client " + name}
+		want = append(want, all...)
+		cursor = polls(t, y, now, cursor, all...)
 	}
 	for _, s := range []store.Store{a, b} {
 		polls(t, s, now, "", want...)

@@ -14,6 +14,7 @@ var valueParts = []part{
 	{"Strings", stringsRoundTrip},
 	{"EmptyFields", emptyFields},
 	{"BigClientID", bigClientID},
+	{"BigMetadata", bigClientMetadata},
 	{"ManyGroups", manyGroups},
 	{"Times", timesRoundTrip},
 	{"OddZone", oddZone},
@@ -39,7 +40,8 @@ func stringsRoundTrip(t *testing.T, s store.Store) {
 		g := sample(fmt.Sprint(i), now)
 		g.ClientID, g.ClientName, g.RedirectURI = text, text, text
 		g.User = store.User{Subject: text, Name: text, Email: text, Groups: []string{text + "2", text, text, ""}, Login: text, Version: text, GroupsOf: text}
-		g.Resource, g.Scope, g.UsedFrom, g.ClientHash = text, text, text, text
+		g.Resource, g.Scope, g.UsedFrom = text, text, text
+		g.ClientHash, g.ClientMetadata = text, text
 		ok(t, s.CreateGrant(t.Context(), now, g))
 		has(t, s, now, g)
 		r := store.Rotation{ID: g.ID, Expires: g.Expires, UsedFrom: text + "2"}
@@ -89,6 +91,33 @@ func bigClientID(t *testing.T, s store.Store) {
 		g = rotate(t, s, now, store.Rotation{ID: g.ID, Expires: g.Expires})
 		has(t, s, now, g)
 	}
+}
+
+// bigClientMetadata stores the longest metadata of a client with its grant,
+// through all that may happen to the grant.
+func bigClientMetadata(t *testing.T, s store.Store) {
+	now := clock()
+	g := sample("a", now)
+	g.ClientMetadata = bigMetadata
+	ok(t, s.CreateGrant(t.Context(), now, g))
+	has(t, s, now, g)
+	lists(t, s, now, g.User.Subject, g)
+	r := store.Rotation{ID: "a", Expires: g.Expires}
+	g = rotated(g, now, r)
+	same(t, rotate(t, s, now, r), g)
+	u := store.GrantUse{GrantID: "a", At: now.Add(time.Second), From: "192.0.2.9"}
+	touch(t, s, now, u)
+	g = touched(g, u)
+	has(t, s, now, g)
+	revoke(t, s, now, revocation("a", now))
+	g.Revoked = now
+	has(t, s, now, g)
+	// The code of an expired grant that is used again makes a grant of its own.
+	later := g.Expires.Add(time.Hour)
+	again := sample("a", later)
+	again.ClientMetadata = ""
+	ok(t, s.CreateGrant(t.Context(), later, again))
+	has(t, s, later, again)
 }
 
 func timesRoundTrip(t *testing.T, s store.Store) {

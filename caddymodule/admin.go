@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,13 +19,17 @@ func init() {
 	caddy.RegisterModule(Admin{})
 }
 
-// Admin adds key management to Caddy's admin endpoint:
+// Admin adds the management of keys and personal access tokens to Caddy's admin endpoint:
 //
 //	GET  /mcp_auth/keys          lists the signing keys
 //	POST /mcp_auth/keys/rotate   adds new keys; they take over after ten minutes,
 //	                             or at once with ?immediately
 //	POST /mcp_auth/keys/retire   makes new keys and drops all others: every token,
 //	                             session and client registration ends
+//
+//	GET    /mcp_auth/personal_tokens?user=…  lists somebody's personal access tokens
+//	POST   /mcp_auth/personal_tokens         makes one, see authserver.PersonalOrder
+//	DELETE /mcp_auth/personal_tokens?id=…    revokes one
 type Admin struct{}
 
 // CaddyModule returns the Caddy module information.
@@ -36,17 +43,27 @@ func (Admin) CaddyModule() caddy.ModuleInfo {
 // Routes implements caddy.AdminRouter.
 func (a *Admin) Routes() []caddy.AdminRoute {
 	return []caddy.AdminRoute{
-		{Pattern: "/mcp_auth/keys", Handler: adminHandler(http.MethodGet, listKeys)},
-		{Pattern: "/mcp_auth/keys/rotate", Handler: adminHandler(http.MethodPost, rotateKeys)},
-		{Pattern: "/mcp_auth/keys/retire", Handler: adminHandler(http.MethodPost, retireKeys)},
+		{Pattern: "/mcp_auth/keys", Handler: adminHandler(methods{http.MethodGet: listKeys})},
+		{Pattern: "/mcp_auth/keys/rotate", Handler: adminHandler(methods{http.MethodPost: rotateKeys})},
+		{Pattern: "/mcp_auth/keys/retire", Handler: adminHandler(methods{http.MethodPost: retireKeys})},
+		{Pattern: personalTokensPath, Handler: adminHandler(methods{
+			http.MethodGet: listPersonalTokens, http.MethodPost: mintPersonalToken, http.MethodDelete: revokePersonalToken,
+		})},
 	}
 }
 
-// adminHandler finds the running app and writes what f returns.
-func adminHandler(method string, f func(*App, *http.Request) (any, error)) caddy.AdminHandlerFunc {
+// methods are what an admin endpoint does, by HTTP method.
+type methods map[string]func(*App, *http.Request) (any, error)
+
+// adminHandler finds the running app and writes what the method's function
+// returns.
+func adminHandler(all methods) caddy.AdminHandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		if r.Method != method {
-			return caddy.APIError{HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("use %s", method)}
+		f, ok := all[r.Method]
+		if !ok {
+			return caddy.APIError{
+				HTTPStatus: http.StatusMethodNotAllowed, Err: fmt.Errorf("use %s", strings.Join(slices.Sorted(maps.Keys(all)), ", ")),
+			}
 		}
 		guest, err := caddy.ActiveContext().AppIfConfigured("mcp_auth")
 		if err != nil {
@@ -54,11 +71,25 @@ func adminHandler(method string, f func(*App, *http.Request) (any, error)) caddy
 		}
 		answer, err := f(guest.(*App), r)
 		if err != nil {
-			return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+			return adminError(err)
 		}
+		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Content-Type", "application/json")
 		return json.NewEncoder(w).Encode(answer)
 	}
+}
+
+// adminError is an error with its status. Operators see the cause too.
+func adminError(err error) caddy.APIError {
+	var e *oauth.Error
+	if !errors.As(err, &e) {
+		return caddy.APIError{HTTPStatus: http.StatusInternalServerError, Err: err}
+	}
+	text := e.Description
+	if cause := errors.Unwrap(e); cause != nil {
+		text += ": " + cause.Error()
+	}
+	return caddy.APIError{HTTPStatus: e.Status, Err: errors.New(text), Message: text}
 }
 
 func listKeys(a *App, _ *http.Request) (any, error) {

@@ -64,8 +64,17 @@ type App struct {
 	// Which clients there are and how they register.
 	Registration RegistrationConfig `json:"registration,omitzero"`
 
+	// Which clients that are described by a metadata document are taken.
+	ClientMetadata ClientMetadataConfig `json:"client_metadata,omitzero"`
+
 	// Clients that are registered in the configuration.
 	Clients []ClientConfig `json:"clients,omitempty"`
+
+	// Also takes client assertions (`private_key_jwt`) that are made out to the
+	// token endpoint, or to issuer and token endpoint both, as older clients
+	// make them. An assertion that such a client sends to another server by mistake
+	// is more easily used here then. Default: only the issuer as the one audience.
+	LenientAssertionAudience bool `json:"lenient_assertion_audience,omitempty"`
 
 	// Keys that sign and seal.
 	Keys KeysConfig `json:"keys,omitzero"`
@@ -93,6 +102,7 @@ type App struct {
 	stateKey string
 	state    *state
 	logo     authserver.Logo
+	fetched  fetched
 	acquired bool // the state was taken from the pool
 	observer *observer
 	verifier *resource.Verifier
@@ -128,12 +138,18 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.replace(caddy.NewReplacer()); err != nil {
 		return err
 	}
+	if err := a.loadClientKeys(); err != nil {
+		return err
+	}
 	cfg := a.config()
 	if err := cfg.Check(); err != nil {
 		return err
 	}
 	var err error
 	if a.logo, err = a.Brand.load(); err != nil {
+		return err
+	}
+	if a.fetched, err = a.ClientMetadata.provision(); err != nil {
 		return err
 	}
 	if err := a.loadGuests(); err != nil {
@@ -162,9 +178,11 @@ func (a *App) verifyKey(kid string) (string, any, bool) { return a.keys.Ring().V
 func (a *App) replace(repl *caddy.Replacer) error {
 	fields := map[string]*string{
 		"issuer": &a.Issuer, "keys.secret": &a.Keys.Secret, "registration.access_token": &a.Registration.AccessToken,
+		"client_metadata.proxy": &a.ClientMetadata.Proxy,
 	}
 	for i := range a.Clients {
 		fields["client_secret of client "+a.Clients[i].ID] = &a.Clients[i].Secret
+		fields["client_secret_hash of client "+a.Clients[i].ID] = &a.Clients[i].SecretHash
 	}
 	for name, field := range fields {
 		value, err := repl.ReplaceOrErr(*field, true, true)
@@ -219,6 +237,7 @@ func (a *App) newServer() (*authserver.Server, error) {
 	cfg.Resources, cfg.Logo = a.resources.list(), a.logo
 	return authserver.New(cfg, authserver.Deps{
 		Store: a.store, Keys: a.keys, Revoked: a.state.revoked, Logins: a.logins, Observer: a.observer,
+		Fetch: a.fetched.client, ClientKeys: a.fetched.clientKeys, ConfiguredKeys: a.fetched.configuredKeys,
 	})
 }
 
@@ -235,6 +254,10 @@ func (a *App) Start() error {
 	if a.Development {
 		a.logger.Warn("DEVELOPMENT MODE MINTS TOKENS FOR WHOEVER ASKS", zap.String("endpoint", a.Issuer+"/dev/token"))
 	}
+	cfg := a.config()
+	for _, warning := range cfg.Warnings() {
+		a.logger.Warn(warning)
+	}
 	ctx, cancel := context.WithCancel(a.ctx)
 	a.stop = cancel
 	a.done.Go(func() { a.maintain(ctx) })
@@ -247,11 +270,15 @@ func (a *App) Stop() error {
 		a.stop()
 	}
 	a.done.Wait()
+	if server, err := a.server(); err == nil {
+		server.Close()
+	}
 	return nil
 }
 
 // Cleanup lets go of the shared state, if Provision got that far.
 func (a *App) Cleanup() error {
+	a.fetched.close()
 	if !a.acquired {
 		return nil
 	}

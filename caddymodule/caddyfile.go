@@ -49,7 +49,8 @@ func parseBlock(d *caddyfile.Dispenser, what string, options map[string]option) 
 //		session_lifetime      <duration>
 //		trusted_redirect_hosts <host...>
 //		brand                 { ... }
-//		registration          off | { ... }
+//		registration          [off] { ... }
+//		client_metadata       off | { ... }
 //		client                <client_id> { ... }
 //		algorithm             ES256|RS256|EdDSA|HS256
 //		secret                <secret> [derive]
@@ -59,7 +60,9 @@ func parseBlock(d *caddyfile.Dispenser, what string, options map[string]option) 
 //		refresh_grace         <duration>|off
 //		refresh_idle          <duration>
 //		refresh_lifetime      <duration>
+//		personal_token_lifetime <duration>
 //		root_paths            on|off
+//		lenient_assertion_audience
 //		development
 //		insecure_auto_approve
 //	}
@@ -94,6 +97,7 @@ func (a *App) options() map[string]option {
 		"trusted_redirect_hosts": list(&a.TrustedRedirectHosts),
 		"brand":                  a.Brand.parse,
 		"registration":           a.Registration.parse,
+		"client_metadata":        a.ClientMetadata.parse,
 		"client":                 a.parseClient,
 		"algorithm":              text(&a.Keys.Algorithm),
 		"secret":                 a.Keys.parseSecret,
@@ -103,8 +107,13 @@ func (a *App) options() map[string]option {
 		"refresh_grace":          duration(&a.Lifetimes.RefreshGrace),
 		"refresh_idle":           duration(&a.Lifetimes.RefreshIdle),
 		"refresh_lifetime":       duration(&a.Lifetimes.RefreshAbsolute),
-		"development":            flag(&a.Development),
-		"insecure_auto_approve":  flag(&a.InsecureAutoApprove),
+
+		"personal_token_lifetime": duration(&a.Lifetimes.PersonalToken),
+
+		"lenient_assertion_audience": flag(&a.LenientAssertionAudience),
+
+		"development":           flag(&a.Development),
+		"insecure_auto_approve": flag(&a.InsecureAutoApprove),
 		"root_paths": func(d *caddyfile.Dispenser) error {
 			err := onOff(&rootPaths)(d)
 			a.DisableRootPaths = !rootPaths
@@ -126,36 +135,6 @@ func (k *KeysConfig) parseSecret(d *caddyfile.Dispenser) error {
 	}
 	k.Secret = args[0]
 	return nil
-}
-
-// parse reads:
-//
-//	registration off
-//	registration {
-//		access_token     <token>
-//		redirect_schemes <scheme...>|none
-//	}
-func (c *RegistrationConfig) parse(d *caddyfile.Dispenser) error {
-	if d.NextArg() {
-		c.Disabled = d.Val() == "off"
-		if !c.Disabled || d.NextArg() {
-			return d.ArgErr()
-		}
-	}
-	return parseBlock(d, "registration", map[string]option{
-		"access_token": credential(&c.AccessToken),
-		"redirect_schemes": func(d *caddyfile.Dispenser) error {
-			schemes := d.RemainingArgs()
-			if len(schemes) == 0 {
-				return d.ArgErr()
-			}
-			if len(schemes) == 1 && schemes[0] == "none" {
-				schemes = []string{}
-			}
-			c.RedirectSchemes = schemes
-			return nil
-		},
-	})
 }
 
 // parse reads:
@@ -186,29 +165,6 @@ func (c *BrandConfig) parse(d *caddyfile.Dispenser) error {
 	})
 }
 
-// parseClient reads:
-//
-//	client <client_id> {
-//		secret       <secret>
-//		name         <name>
-//		redirect_uri <uri...>
-//		auth_method  none|client_secret_basic|client_secret_post
-//	}
-func (a *App) parseClient(d *caddyfile.Dispenser) error {
-	var c ClientConfig
-	if !d.AllArgs(&c.ID) {
-		return d.ArgErr()
-	}
-	err := parseBlock(d, "client", map[string]option{
-		"secret":       credential(&c.Secret),
-		"name":         text(&c.Name),
-		"redirect_uri": list(&c.RedirectURIs),
-		"auth_method":  text(&c.AuthMethod),
-	})
-	a.Clients = append(a.Clients, c)
-	return err
-}
-
 // parseHandler reads the directive. It takes no matcher, which would hide the
 // well-known paths:
 //
@@ -226,18 +182,24 @@ func (a *App) parseClient(d *caddyfile.Dispenser) error {
 //		identity_header  user|email|name|client|scope <header>|off
 //		max_body         <size>|off
 //		max_calls        <number>
+//		personal_access_tokens
+//		trust            <issuer> { ... }
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // mcp_auth
 	if h.NextArg() {
 		return nil, h.Errf("mcp_auth takes no matcher and no argument (%s): the options resource, paths and public say what it covers", h.Val())
 	}
-	if _, ok := h.Option("mcp_auth").(httpcaddyfile.App); !ok {
-		return nil, h.Err("mcp_auth needs the global option mcp_auth, which says at least the issuer and a login")
-	}
 	handler := new(Handler)
 	if err := parseBlock(h.Dispenser, "mcp_auth", handler.options()); err != nil {
 		return nil, err
+	}
+	_, app := h.Option("mcp_auth").(httpcaddyfile.App)
+	switch {
+	case !app && len(handler.Trust) == 0:
+		return nil, h.Err("mcp_auth needs the global option mcp_auth, which says at least the issuer and a login, or trust with the issuer of others")
+	case !app && len(handler.Resource) == 0:
+		return nil, h.Err("mcp_auth without the global option mcp_auth needs a resource: the URL that people type into their clients")
 	}
 	if len(handler.Resource) == 0 {
 		if other, ok := h.State[bareSite].(string); ok {
@@ -253,19 +215,21 @@ const bareSite = "mcp_auth.bare"
 
 func (h *Handler) options() map[string]option {
 	return map[string]option{
-		"resource":        list(&h.Resource),
-		"name":            text(&h.Name),
-		"documentation":   text(&h.Documentation),
-		"paths":           list(&h.Paths),
-		"public":          list(&h.Public),
-		"scopes":          list(&h.Scopes),
-		"describe":        h.parseDescribe,
-		"allow":           people(&h.Rules.Allow),
-		"deny":            people(&h.Rules.Deny),
-		"trusted_origins": list(&h.TrustedOrigins),
-		"identity_header": h.IdentityHeaders.parse,
-		"max_body":        size(&h.MaxBody),
-		"max_calls":       number(&h.MaxCalls),
+		"resource":               list(&h.Resource),
+		"name":                   text(&h.Name),
+		"documentation":          text(&h.Documentation),
+		"paths":                  list(&h.Paths),
+		"public":                 list(&h.Public),
+		"scopes":                 list(&h.Scopes),
+		"describe":               h.parseDescribe,
+		"allow":                  people(&h.Rules.Allow),
+		"deny":                   people(&h.Rules.Deny),
+		"trusted_origins":        list(&h.TrustedOrigins),
+		"identity_header":        h.IdentityHeaders.parse,
+		"max_body":               size(&h.MaxBody),
+		"max_calls":              number(&h.MaxCalls),
+		"trust":                  h.parseTrust,
+		"personal_access_tokens": flag(&h.PersonalTokens),
 	}
 }
 

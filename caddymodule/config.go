@@ -11,48 +11,8 @@ import (
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
-	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
-
-// RegistrationConfig configures dynamic client registration (RFC 7591).
-type RegistrationConfig struct {
-	// Turns dynamic registration off: no new client registers. Those that did
-	// stay, until their key is retired.
-	Disabled bool `json:"disabled,omitempty"`
-
-	// An initial access token that registrations must present as a bearer
-	// token. Placeholders are replaced. Default: anyone may register.
-	AccessToken string `json:"access_token,omitempty"`
-
-	// The private-use URI schemes that redirect URIs may have, such as
-	// `cursor`. Default: `cursor`, `vscode`, `vscode-insiders`, `vscodium`,
-	// `windsurf`, `claude`, `zed`, `warp`, `raycast`, `goose`, `jetbrains`,
-	// `kiro` and `trae`. An empty list allows none.
-	RedirectSchemes []string `json:"redirect_schemes,omitzero"`
-}
-
-// ClientConfig is a client that is registered in the configuration.
-type ClientConfig struct {
-	// The client identifier. Required.
-	ID string `json:"client_id,omitempty"`
-
-	// The client's secret, for confidential clients. Placeholders are
-	// replaced. Default: none, a public client.
-	Secret string `json:"client_secret,omitempty"`
-
-	// What people see. Default: the identifier.
-	Name string `json:"client_name,omitempty"`
-
-	// The redirect URIs, compared byte for byte; the port of an http URI on
-	// localhost is free. Required.
-	RedirectURIs []string `json:"redirect_uris,omitempty"`
-
-	// How the client authenticates at the token endpoint: `none`,
-	// `client_secret_basic` or `client_secret_post`. Default:
-	// `client_secret_basic` with a secret, else `none`.
-	AuthMethod string `json:"token_endpoint_auth_method,omitempty"`
-}
 
 // KeysConfig configures the key ring.
 type KeysConfig struct {
@@ -96,6 +56,10 @@ type LifetimesConfig struct {
 
 	// Ends a session however often it is refreshed. Default: `180d`
 	RefreshAbsolute caddy.Duration `json:"refresh_absolute,omitempty"`
+
+	// The longest that a personal access token may live, at least `1d`. Those
+	// that were made before keep what they got. Default: `365d`
+	PersonalToken caddy.Duration `json:"personal_token,omitempty"`
 }
 
 // SessionsConfig bounds how long a browser stays signed in.
@@ -162,46 +126,23 @@ func (a *App) config() authserver.Config {
 			RefreshGrace:    time.Duration(l.RefreshGrace),
 			RefreshIdle:     time.Duration(l.RefreshIdle),
 			RefreshAbsolute: time.Duration(l.RefreshAbsolute),
+			PersonalToken:   time.Duration(l.PersonalToken),
 		},
-		Registration: authserver.Registration{
-			Off:             a.Registration.Disabled,
-			AccessToken:     a.Registration.AccessToken,
-			RedirectSchemes: a.Registration.RedirectSchemes,
-		},
-		Rules:                a.Rules,
-		Sessions:             authserver.Sessions{Idle: time.Duration(a.Sessions.Idle), Absolute: time.Duration(a.Sessions.Lifetime)},
-		TrustedRedirectHosts: a.TrustedRedirectHosts,
-		Brand:                pages.Brand{Name: a.Brand.Name, Color: a.Brand.Color, DarkColor: a.Brand.DarkColor},
-		RootPaths:            !a.DisableRootPaths,
-		Development:          a.Development,
-		AllowUnattended:      a.InsecureAutoApprove,
+		Registration:             a.Registration.registration(),
+		Documents:                a.ClientMetadata.config(),
+		Rules:                    a.Rules,
+		Sessions:                 authserver.Sessions{Idle: time.Duration(a.Sessions.Idle), Absolute: time.Duration(a.Sessions.Lifetime)},
+		TrustedRedirectHosts:     a.TrustedRedirectHosts,
+		Brand:                    pages.Brand{Name: a.Brand.Name, Color: a.Brand.Color, DarkColor: a.Brand.DarkColor},
+		RootPaths:                !a.DisableRootPaths,
+		Development:              a.Development,
+		AllowUnattended:          a.InsecureAutoApprove,
+		LenientAssertionAudience: a.LenientAssertionAudience,
 	}
 	for _, c := range a.Clients {
 		cfg.Clients = append(cfg.Clients, c.client())
 	}
 	return cfg
-}
-
-func (c ClientConfig) client() authserver.Client {
-	out := authserver.Client{
-		ID:           c.ID,
-		Secret:       c.Secret,
-		Name:         c.Name,
-		RedirectURIs: c.RedirectURIs,
-		AuthMethod:   c.AuthMethod,
-		GrantTypes:   []string{oauth.GrantAuthorizationCode, oauth.GrantRefreshToken},
-		Trusted:      true,
-	}
-	if out.Name == "" {
-		out.Name = c.ID
-	}
-	if out.AuthMethod == "" {
-		out.AuthMethod = oauth.AuthMethodNone
-		if c.Secret != "" {
-			out.AuthMethod = oauth.AuthMethodBasic
-		}
-	}
-	return out
 }
 
 func (a *App) keyOptions() keys.Options {

@@ -11,6 +11,10 @@
 //	core/login       what a way to sign in looks like
 //	core/authserver  the authorization server: one file per endpoint and grant
 //	core/resource    the enforcement point: token check, challenge, headers
+//	core/clients     what is known of real MCP clients, as data
+//	core/trust       access tokens of other issuers
+//	core/fetch       the HTTP client for addresses that strangers name; a cache
+//	core/jose        signed tokens and public keys, read strictly
 //	core/pages       HTML
 //	stores, logins   guest modules, one folder each
 //	standard         imports everything, for xcaddy

@@ -16,6 +16,7 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/trust"
 )
 
 func init() {
@@ -23,9 +24,9 @@ func init() {
 }
 
 // Handler protects an MCP server: it lets a request pass only with an access
-// token of the `mcp_auth` app for this resource. It also answers the resource's
-// metadata and, where resource and issuer share an origin, the endpoints of the
-// authorization server.
+// token for this resource, of the `mcp_auth` app or of an issuer that it
+// trusts. It also answers the resource's metadata and, where resource and issuer
+// share an origin, the endpoints of the authorization server.
 //
 // A request that passes has these placeholders, as with Caddy's own
 // authentication:
@@ -91,30 +92,25 @@ type Handler struct {
 	MaxBody int64 `json:"max_body,omitempty"`
 
 	// How many calls of one grant may be in progress at once, open streams
-	// included. Default: 128
+	// included; of one user where a token is no grant's. Default: 128
 	MaxCalls int `json:"max_calls,omitempty"`
 
-	app    *App
-	guard  *resource.Guard
-	origin string // of the resource
-	host   bool   // the authorization server answers here too
-	bare   bool   // the resource is the default one
-	names  resource.IdentityHeaders
-}
+	// Accepts personal access tokens, which people make on their account page, and
+	// operators with `caddy mcp-token`. Default: no.
+	PersonalTokens bool `json:"personal_access_tokens,omitempty"`
 
-// IdentityHeadersConfig names the request headers that tell the upstream server
-// who calls. `off` leaves one out.
-type IdentityHeadersConfig struct {
-	// The user's id. Default: `X-Mcp-User`
-	User string `json:"user,omitempty"`
-	// The user's e-mail address. Default: `X-Mcp-Email`
-	Email string `json:"email,omitempty"`
-	// The user's full name. Default: `X-Mcp-Name`
-	Name string `json:"name,omitempty"`
-	// The OAuth client identifier. Default: `X-Mcp-Client`
-	Client string `json:"client,omitempty"`
-	// The token's scope. Default: `X-Mcp-Scope`
-	Scope string `json:"scope,omitempty"`
+	// Identity providers whose access tokens are good here as well. With at
+	// least one, the `mcp_auth` app may be missing: then `resource` is required,
+	// the scopes default to none, and nobody signs in here. Default: none.
+	Trust []TrustConfig `json:"trust,omitempty"`
+
+	back    *backing
+	trusted []*trust.Issuer
+	guard   *resource.Guard
+	origin  string // of the resource
+	host    bool   // the authorization server answers here too
+	bare    bool   // the resource is the default one
+	names   resource.IdentityHeaders
 }
 
 const (
@@ -133,7 +129,7 @@ func (Handler) CaddyModule() caddy.ModuleInfo {
 // Provision checks the options and adds the resource to the app.
 func (h *Handler) Provision(ctx caddy.Context) error {
 	var err error
-	if h.app, err = configuredApp(ctx); err != nil {
+	if h.back, err = newBacking(ctx, len(h.Trust) > 0); err != nil {
 		return err
 	}
 	if err := h.setDefaults(); err != nil {
@@ -142,19 +138,25 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if h.names, err = h.IdentityHeaders.names(); err != nil {
 		return err
 	}
-	for _, l := range h.app.logins {
-		h.names.Removed = append(h.names.Removed, l.Info().Headers...)
+	h.names.Removed = h.back.headers
+	trusted, err := h.provisionTrust()
+	if err != nil {
+		return err
+	}
+	kinds, err := h.kinds(trusted)
+	if err != nil {
+		return err
 	}
 	h.guard, err = resource.NewGuard(resource.Config{
-		URIs:                h.Resource,
-		Scopes:              h.Scopes,
-		Name:                h.Name,
-		Documentation:       h.Documentation,
-		AuthorizationServer: h.app.Issuer,
-		Paths:               h.Paths,
-		Public:              h.Public,
-		TrustedOrigins:      h.TrustedOrigins,
-	}, h.app.verifier, h.app.state.revoked.Revoked)
+		URIs:                 h.Resource,
+		Scopes:               h.Scopes,
+		Name:                 h.Name,
+		Documentation:        h.Documentation,
+		AuthorizationServers: h.back.authorizationServers(h.issuers()),
+		Paths:                h.Paths,
+		Public:               h.Public,
+		TrustedOrigins:       h.TrustedOrigins,
+	}, h.back.revoked, kinds...)
 	if err != nil {
 		return err
 	}
@@ -164,30 +166,22 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("resource %s and %s are on different hosts: one mcp_auth protects one server", h.Resource[0], uri)
 		}
 	}
-	h.host = h.origin == oauth.OriginOf(h.app.Issuer)
-	return h.app.resources.add(protected{
+	h.host = h.back.issuer != "" && h.origin == oauth.OriginOf(h.back.issuer)
+	return h.back.resources.add(protected{
 		Resource: authserver.Resource{
 			URIs: h.Resource, Scopes: h.Scopes, Name: h.Name, ScopeTexts: h.ScopeDescriptions, Rules: h.Rules,
+			PersonalTokens: h.PersonalTokens, Issuers: h.issuers(),
 		},
 		guard: h.guard,
 	})
 }
 
-// configuredApp returns the mcp_auth app. A handler never makes one up.
-func configuredApp(ctx caddy.Context) (*App, error) {
-	app, err := ctx.AppIfConfigured("mcp_auth")
-	if errors.Is(err, caddy.ErrNotConfigured) {
-		return nil, errors.New("there is no mcp_auth app: add the global option mcp_auth with at least an issuer and a login")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return app.(*App), nil
-}
-
 func (h *Handler) setDefaults() error {
 	if h.bare = len(h.Resource) == 0; h.bare {
-		h.Resource = []string{oauth.OriginOf(h.app.Issuer) + "/mcp"}
+		if h.back.issuer == "" {
+			return errors.New("without the mcp_auth app, the resource option is required: the URL that people type into their clients")
+		}
+		h.Resource = []string{oauth.OriginOf(h.back.issuer) + "/mcp"}
 	}
 	repl := caddy.NewReplacer()
 	for i, uri := range h.Resource {
@@ -197,7 +191,7 @@ func (h *Handler) setDefaults() error {
 		}
 		h.Resource[i] = replaced
 	}
-	if len(h.Scopes) == 0 {
+	if len(h.Scopes) == 0 && h.back.issuer != "" {
 		h.Scopes = authserver.DefaultScopes
 	}
 	for scope := range h.ScopeDescriptions {
@@ -215,43 +209,6 @@ func (h *Handler) setDefaults() error {
 		return fmt.Errorf("documentation %q must be an https URL", h.Documentation)
 	}
 	return nil
-}
-
-func (c *IdentityHeadersConfig) names() (resource.IdentityHeaders, error) {
-	names := resource.DefaultIdentityHeaders
-	for _, f := range []struct {
-		value string
-		name  *string
-	}{{c.User, &names.User}, {c.Email, &names.Email}, {c.Name, &names.Name}, {c.Client, &names.Client}, {c.Scope, &names.Scope}} {
-		switch {
-		case f.value == "off":
-			*f.name = ""
-		case f.value != "":
-			*f.name = http.CanonicalHeaderKey(f.value)
-			if !validHeaderName(f.value) {
-				return names, fmt.Errorf("identity header %q is not a header name that can carry an identity", f.value)
-			}
-		}
-	}
-	return names, nil
-}
-
-// validHeaderName accepts letters, digits and hyphens, and none of the names
-// that HTTP or MCP use for something else.
-func validHeaderName(s string) bool {
-	for i := range len(s) {
-		c := s[i] | 0x20
-		if (c < 'a' || c > 'z') && (s[i] < '0' || s[i] > '9') && s[i] != '-' {
-			return false
-		}
-	}
-	return !slices.Contains(takenHeaders, strings.ToLower(s))
-}
-
-// takenHeaders mean something else to HTTP or MCP.
-var takenHeaders = []string{
-	"host", "connection", "content-length", "content-type", "transfer-encoding", "cookie", "authorization",
-	"accept", "origin", "te", "trailer", "upgrade", "mcp-session-id", "mcp-protocol-version", "last-event-id",
 }
 
 // ServeHTTP answers what belongs to the gateway and lets the rest pass, or not.
@@ -273,7 +230,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		h.serveMetadata(w, r, strings.TrimPrefix(path, oauth.WellKnownResource))
 		return nil
 	case h.host:
-		server, err := h.app.server()
+		server, err := h.back.server()
 		if err != nil {
 			return caddyhttp.Error(http.StatusServiceUnavailable, err)
 		}
@@ -283,7 +240,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		}
 	case strings.HasPrefix(path, oauth.WellKnownServer), strings.HasPrefix(path, oauth.WellKnownOpenID):
 		h.observe(r, oauth.Event{Kind: oauth.EventRequest, Code: "not_found", Status: http.StatusNotFound}, nil)
-		writeJSONError(w, http.StatusNotFound, "not_found", "the authorization server is "+h.app.Issuer)
+		writeJSONError(w, http.StatusNotFound, "not_found", "the authorization server is "+h.guard.Metadata(h.Resource[0]).AuthorizationServers[0])
 		return nil
 	}
 	if h.strayed(r) {
@@ -335,15 +292,15 @@ func (h *Handler) passOpen(w http.ResponseWriter, r *http.Request, d resource.De
 
 // pass hands a request with a good token on to the upstream server.
 func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
-	if !h.app.state.calls.enter(d.Token.GrantID, h.MaxCalls, oauth.MetaFrom(r.Context()).RemoteIP) {
-		w.Header().Set("Retry-After", "5")
+	caller := callerOf(d.Token)
+	if !h.back.calls.enter(caller, h.MaxCalls, oauth.MetaFrom(r.Context()).RemoteIP) {
 		d.Deny = &resource.Denial{
 			Status: http.StatusTooManyRequests, Code: oauth.CodeTemporarilyUnavailable,
 			Description: "too many calls at once: end some streams first", Cause: errors.New("max_calls reached"), Token: d.Token,
 		}
 		return h.refuse(w, r, d)
 	}
-	defer h.app.state.calls.leave(d.Token.GrantID)
+	defer h.back.calls.leave(caller)
 	h.names.Sanitize(r)
 	h.names.Set(r.Header, d.Token)
 	setPlaceholders(r, d.Token)
@@ -352,7 +309,7 @@ func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decisi
 	defer cancel()
 	g := newResponseGuard(w, d, streamEnd{
 		exit: exiting, at: d.Token.ExpiresAt(), end: cancel,
-		watch: func(end func()) func() { return h.app.state.revoked.Watch(d.Token.GrantID, end) },
+		watch: func(end func()) func() { return h.back.watch(d.Token, end) },
 	})
 	return g.serve(next, r.WithContext(ctx))
 }
@@ -366,6 +323,9 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d resource.Deci
 	}
 	if d.Deny.Challenge != "" {
 		w.Header().Set("WWW-Authenticate", d.Deny.Challenge)
+	}
+	if d.Deny.Status == http.StatusServiceUnavailable || d.Deny.Status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "5")
 	}
 	code, description := d.Deny.Code, d.Deny.Description
 	if code == "" {
@@ -381,7 +341,7 @@ func (h *Handler) observe(r *http.Request, e oauth.Event, t *resource.Token) {
 	if t != nil {
 		e.ClientID, e.ClientName, e.Subject, e.Scope, e.GrantID = t.ClientID, t.ClientName, t.Subject, t.Scope, t.GrantID
 	}
-	h.app.observer.Observe(r.Context(), e)
+	h.back.observer.Observe(r.Context(), e)
 }
 
 // Interface guards

@@ -79,7 +79,7 @@ func (h *Handler) serveMetadata(w http.ResponseWriter, r *http.Request, path str
 	hdr.Set("Access-Control-Allow-Headers", allowedHeaders)
 	hdr.Set("Access-Control-Max-Age", "3600")
 	hdr.Set("X-Content-Type-Options", "nosniff")
-	doc, ok := h.app.resources.metadata(h.origin, path)
+	doc, ok := h.back.resources.metadata(h.origin, path)
 	switch {
 	case !ok:
 		writeJSONError(w, http.StatusNotFound, "not_found", "no protected resource has its metadata here")

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
@@ -32,10 +34,14 @@ type observer struct {
 func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 	o := &observer{ctx: ctx, logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "mcp_auth", Name: "events_total",
-		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one.",
+		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one, the source for client_metadata.",
 	}, []string{"kind", "code"})}
 	if registry := ctx.GetMetricsRegistry(); registry != nil {
-		registry.MustRegister(o.total)
+		// Handlers without an app have an observer each, and one counter.
+		var have prometheus.AlreadyRegisteredError
+		if err := registry.Register(o.total); errors.As(err, &have) {
+			o.total, _ = have.ExistingCollector.(*prometheus.CounterVec)
+		}
 	}
 	if app, err := ctx.App("events"); err == nil {
 		o.events, _ = app.(*caddyevents.App)
@@ -49,7 +55,7 @@ func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 	if c := o.logger.Check(level(ctx, e), string(e.Kind)); c != nil {
 		c.Write(fields(e)...)
 	}
-	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventRequest {
+	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventIntrospect && e.Kind != oauth.EventRequest {
 		o.events.Emit(o.ctx, "mcp_auth."+string(e.Kind), map[string]any{
 			"code": e.Code, "client_id": short(e.ClientID), "subject": e.Subject, "resource": e.Resource,
 			"scope": e.Scope, "family": e.GrantID, "login": e.Login, "reason": e.Reason, "request_id": e.RequestID,
@@ -57,14 +63,20 @@ func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 	}
 }
 
-// metricCode is the OAuth error code, or no_token for a call without a token, which
-// has no code.
+// metricCode is the OAuth error code, no_token for a call without a token, which
+// has no code, or where a client's metadata come from.
 func metricCode(e oauth.Event) string {
+	if e.Kind == oauth.EventClientMetadata {
+		return e.Reason
+	}
 	if e.Kind == oauth.EventCall && e.Code == "" && e.Err != nil {
 		return "no_token"
 	}
 	return e.Code
 }
+
+// harmless are the reasons for a revocation that are no sign of misuse.
+var harmless = []string{"user", "operator", "limit", "client"}
 
 // level: outages are errors, theft is a warning. What the access log has too is
 // debug, unless something was refused for its credentials or the request is
@@ -74,11 +86,11 @@ func level(ctx context.Context, e oauth.Event) zapcore.Level {
 	switch {
 	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
-	case e.Kind == oauth.EventRevoke && e.Reason != "user":
+	case e.Kind == oauth.EventRevoke && !slices.Contains(harmless, e.Reason):
 		return zapcore.WarnLevel
 	case skipped:
 		return zapcore.InfoLevel
-	case e.Kind == oauth.EventRequest, e.Kind == oauth.EventCall && e.Code == "":
+	case e.Kind == oauth.EventRequest, e.Kind == oauth.EventCall && e.Code == "", e.Kind == oauth.EventIntrospect && e.Code == "":
 		return zapcore.DebugLevel
 	}
 	return zapcore.InfoLevel

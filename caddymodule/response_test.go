@@ -190,20 +190,20 @@ func TestCallCounter(t *testing.T) {
 	}
 	c := s.(*state).calls
 	for i, want := range []bool{true, true, false} {
-		if c.enter("g", 2, "") != want {
+		if c.enter(caller{grant: "g"}, 2, "") != want {
 			t.Errorf("call %d is let in: %v", i+1, !want)
 		}
 	}
-	if !c.enter("h", 2, "") {
+	if !c.enter(caller{grant: "h"}, 2, "") {
 		t.Error("one grant's calls count for another")
 	}
-	c.leave("g")
-	if !c.enter("g", 2, "") {
+	c.leave(caller{grant: "g"})
+	if !c.enter(caller{grant: "g"}, 2, "") {
 		t.Error("a place that was left is not free")
 	}
-	c.leave("g")
-	c.leave("g")
-	c.leave("h")
+	c.leave(caller{grant: "g"})
+	c.leave(caller{grant: "g"})
+	c.leave(caller{grant: "h"})
 	if len(c.open) != 0 {
 		t.Errorf("left behind: %v", c.open)
 	}

@@ -7,6 +7,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
@@ -31,11 +32,33 @@ func newState() (caddy.Destructor, error) {
 	return &state{authserver.NewRevocationSet(), resource.NewCache(), newCallCounter()}, nil
 }
 
-// callCounter counts the calls in progress of each grant, and notes when a
+// watched returns what a revocation of the token could be about. A token without
+// the key of its client gets it here, so that no kind of tokens outlives a client
+// because somebody forgot it.
+func watched(t *resource.Token) authserver.Watched {
+	key := t.ClientKey
+	if key == "" && t.ClientID != "" {
+		key = oauth.ClientKey(t.ClientID)
+	}
+	return authserver.Watched{GrantID: t.GrantID, Token: t.JWTID, ClientKey: key, Issued: time.Unix(t.IssuedAt, 0)}
+}
+
+// caller is whose calls are counted together: a grant's, or a user's where the
+// token is no grant's.
+type caller struct{ grant, user string }
+
+func callerOf(t *resource.Token) caller {
+	if t.GrantID != "" {
+		return caller{grant: t.GrantID}
+	}
+	return caller{user: t.Subject}
+}
+
+// callCounter counts the calls in progress of each caller, and notes when a
 // grant was last used.
 type callCounter struct {
 	mu   sync.Mutex
-	open map[string]int
+	open map[caller]int
 	used map[string]lastUse // since they were last taken
 }
 
@@ -45,27 +68,29 @@ type lastUse struct {
 }
 
 func newCallCounter() *callCounter {
-	return &callCounter{open: map[string]int{}, used: map[string]lastUse{}}
+	return &callCounter{open: map[caller]int{}, used: map[string]lastUse{}}
 }
 
-// enter counts a call, unless the grant has limit calls in progress already.
-func (c *callCounter) enter(grant string, limit int, from string) bool {
+// enter counts a call, unless the caller has limit calls in progress already.
+func (c *callCounter) enter(who caller, limit int, from string) bool {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.used[grant] = lastUse{now, from}
-	if c.open[grant] >= limit {
+	if who.grant != "" {
+		c.used[who.grant] = lastUse{now, from}
+	}
+	if c.open[who] >= limit {
 		return false
 	}
-	c.open[grant]++
+	c.open[who]++
 	return true
 }
 
-func (c *callCounter) leave(grant string) {
+func (c *callCounter) leave(who caller) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.open[grant]--; c.open[grant] == 0 {
-		delete(c.open, grant)
+	if c.open[who]--; c.open[who] == 0 {
+		delete(c.open, who)
 	}
 }
 

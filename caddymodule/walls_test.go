@@ -26,6 +26,7 @@ var (
 	outside     = slices.Concat(caddyAndZap, drivers)
 	guests      = []string{modulePath + "/caddymodule/stores", modulePath + "/caddymodule/logins"}
 	storetest   = []string{modulePath + "/caddymodule/core/store/storetest"}
+	fetchtest   = []string{modulePath + "/caddymodule/core/fetch/fetchtest"}
 )
 
 // room is a package, or a tree of them, and what it may import.
@@ -54,7 +55,11 @@ var rooms = []room{
 	// The core has never heard of Caddy, zap or a database driver.
 	{path: "caddymodule/core/oauth/...", only: []string{}},
 	{path: "caddymodule/core/seal/...", only: []string{"golang.org/x"}},
-	{path: "caddymodule/core/fetch/...", only: []string{"golang.org/x"}, later: true},
+	{path: "caddymodule/core/clients/...", only: []string{}, may: []string{"caddymodule/core/oauth"}},
+	{path: "caddymodule/core/passhash/...", only: []string{"golang.org/x"}},
+	{path: "caddymodule/core/fetch", only: []string{"golang.org/x", "code.dny.dev/ssrf", "github.com/maypok86/otter", "github.com/pquerna/cachecontrol"}},
+	{path: "caddymodule/core/fetch/fetchtest", without: outside, may: []string{"caddymodule/core/fetch"}},
+	{path: "caddymodule/core/jose/...", without: slices.Concat(outside, fetchtest), may: []string{"caddymodule/core/fetch"}},
 	{path: "caddymodule/core/mcp/...", without: outside, later: true},
 	{path: "caddymodule/core/pages/...", without: outside, may: []string{"caddymodule/core/oauth"}},
 	{path: "caddymodule/core/store", without: outside, may: []string{"caddymodule/core/oauth"}},
@@ -67,7 +72,11 @@ var rooms = []room{
 	{
 		// Keys are handed to it as a function.
 		path: "caddymodule/core/resource/...", without: outside,
-		may: []string{"caddymodule/core/oauth", "caddymodule/core/mcp"},
+		may: []string{"caddymodule/core/oauth", "caddymodule/core/mcp", "caddymodule/core/jose"},
+	},
+	{
+		path: "caddymodule/core/trust/...", without: slices.Concat(outside, fetchtest),
+		may: []string{"caddymodule/core/oauth", "caddymodule/core/fetch", "caddymodule/core/jose", "caddymodule/core/resource"},
 	},
 	{
 		// All of core but resource: who issues tokens does not check them.
@@ -75,7 +84,8 @@ var rooms = []room{
 		may: []string{
 			"caddymodule/core/oauth", "caddymodule/core/seal", "caddymodule/core/keys",
 			"caddymodule/core/store", "caddymodule/core/login", "caddymodule/core/mcp",
-			"caddymodule/core/fetch", "caddymodule/core/pages",
+			"caddymodule/core/fetch", "caddymodule/core/jose", "caddymodule/core/pages", "caddymodule/core/clients",
+			"caddymodule/core/passhash",
 		},
 	},
 	// Guests know Caddy, their own core package and their driver; not the glue,
@@ -86,11 +96,12 @@ var rooms = []room{
 	{path: "caddymodule/stores/redis/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(bbolt, pgx), later: true},
 	{path: "caddymodule/stores/*/...", may: []string{"caddymodule/core/store"}},
 	{path: "caddymodule/logins/auto/...", may: []string{"caddymodule/core/login"}, never: drivers},
+	{path: "caddymodule/logins/password/...", may: []string{"caddymodule/core/login", "caddymodule/core/passhash"}, never: drivers},
 	{path: "caddymodule/logins/*/...", may: []string{"caddymodule/core/login"}, never: drivers},
 	// The glue knows the core; guests come to it through Caddy's registry.
-	{path: "caddymodule", may: []string{"caddymodule/core/..."}, never: drivers, without: slices.Concat(guests, storetest)},
+	{path: "caddymodule", may: []string{"caddymodule/core/..."}, never: drivers, without: slices.Concat(guests, storetest, fetchtest)},
 	{
-		path: "caddymodule/standard", without: storetest,
+		path: "caddymodule/standard", without: slices.Concat(storetest, fetchtest),
 		may: []string{"caddymodule", "caddymodule/core/...", "caddymodule/stores/...", "caddymodule/logins/..."},
 	},
 	{path: "caddymodule/cmd/caddy", may: []string{"caddymodule", "caddymodule/standard", "mockmcp"}, without: storetest},

@@ -39,16 +39,17 @@ func (s *Server) serveAccount(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) accountPage(w http.ResponseWriter, r *http.Request, v visitor, done string) error {
-	grants, err := s.deps.Store.Grants(r.Context(), s.now(), v.Subject, maxListed+1)
+	tokens, grants, more, err := s.owned(r.Context(), v.Subject)
 	if err != nil {
-		return oauth.Unavailable(err)
+		return err
 	}
 	token, err := s.sealPending(w, r, keys.PurposeAccount, &pending{Subject: v.Subject, Session: v.session.ID})
 	if err != nil {
 		return oauth.Unavailable(err)
 	}
 	page := pages.Account{
-		Person: pagePerson(v.Person), Action: s.base + accountPath, Token: token, CanSignOut: !v.ambient(), Done: done, More: len(grants) > maxListed,
+		Person: pagePerson(v.Person), Action: s.base + accountPath, Token: token, CanSignOut: !v.ambient(), Done: done, More: more || len(grants) > maxListed,
+		Tokens: s.pageTokens(v, tokens),
 	}
 	for _, g := range grants[:min(len(grants), maxListed)] {
 		page.Grants = append(page.Grants, s.pageGrant(g))
@@ -62,13 +63,24 @@ func (s *Server) accountPage(w http.ResponseWriter, r *http.Request, v visitor, 
 	return nil
 }
 
+// grantedClient is what is known of the client of a grant without asking anybody.
+func (s *Server) grantedClient(id string) Client {
+	if c, ok := s.clients[id]; ok {
+		return c
+	}
+	if isDocumentID(id) {
+		return Client{ID: id, Origin: ClientDocument}
+	}
+	if c, err := s.sealedClient(id); err == nil {
+		return c
+	}
+	return Client{ID: id, Origin: ClientDynamic}
+}
+
 // pageGrant is how a grant is shown. Its client may be gone from the
 // configuration; what was approved stays.
 func (s *Server) pageGrant(g store.Grant) pages.Grant {
-	client, err := s.client(g.ClientID)
-	if err != nil {
-		client = Client{ID: g.ClientID}
-	}
+	client := s.grantedClient(g.ClientID)
 	client.Name = g.ClientName
 	res, err := s.configured(g.Resource)
 	if err != nil {
@@ -110,14 +122,15 @@ func (s *Server) serveAccountForm(w http.ResponseWriter, r *http.Request) {
 		redirect(w, r, s.base+accountPath)
 		return
 	default:
-		err = s.doAccount(w, r, v, form)
+		err = s.doAccount(w, r, answer{pending: p, visitor: v}, form)
 	}
 	if err != nil {
 		s.refuseAccount(w, r, err)
 	}
 }
 
-func (s *Server) doAccount(w http.ResponseWriter, r *http.Request, v visitor, form params) error {
+func (s *Server) doAccount(w http.ResponseWriter, r *http.Request, a answer, form params) error {
+	v := a.visitor
 	switch form.get("do") {
 	case "revoke":
 		done, err := s.revokeOwn(r.Context(), v, form.get("grant"))
@@ -130,6 +143,10 @@ func (s *Server) doAccount(w http.ResponseWriter, r *http.Request, v visitor, fo
 			return err
 		}
 		return s.accountPage(w, r, v, pages.DoneRevokedAll)
+	case "mint_token":
+		return s.mintOwn(w, r, a, form)
+	case "sign_in":
+		return s.signInPage(w, r, signInPage{force: true})
 	case "sign_out":
 		if err := s.signOut(w, r, v); err != nil {
 			return err
@@ -155,7 +172,11 @@ func (s *Server) revokeOwn(ctx context.Context, v visitor, id string) (string, e
 	case err != nil:
 		return "", oauth.Unavailable(err)
 	}
-	return pages.DoneRevoked, s.revoke(ctx, s.now(), g, reasonUser)
+	done := pages.DoneRevoked
+	if isPersonal(g) {
+		done = pages.DoneTokenRevoked
+	}
+	return done, s.revoke(ctx, s.now(), g, reasonUser)
 }
 
 // revokeAll ends every grant of the visitor, a page of them at a time, and what

@@ -40,7 +40,7 @@ func (d *apiDocument) operations(tag string) []pages.Operation {
 		for _, m := range []struct {
 			method string
 			op     *apiOperation
-		}{{http.MethodGet, p.Get}, {http.MethodPost, p.Post}} {
+		}{{http.MethodGet, p.Get}, {http.MethodPost, p.Post}, {http.MethodPut, p.Put}, {http.MethodDelete, p.Delete}} {
 			if m.op == nil || !slices.Contains(m.op.Tags, tag) {
 				continue
 			}

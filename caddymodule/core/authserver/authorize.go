@@ -1,12 +1,16 @@
 package authserver
 
 import (
+	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/clients"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
 // This file implements the authorization endpoint's request: OAuth 2.1 §4.1.1,
@@ -79,7 +83,7 @@ func (s *Server) authorizeURL(q authorizationRequest) string {
 
 // pendingRequest is the authorization request behind what a browser sent back,
 // checked against the configuration of now; nil for the account page.
-func (s *Server) pendingRequest(p pending) (*authorizationRequest, error) {
+func (s *Server) pendingRequest(ctx context.Context, p pending) (*authorizationRequest, error) {
 	if p.Query == "" {
 		return nil, nil //nolint:nilnil // the account page has no request
 	}
@@ -87,7 +91,7 @@ func (s *Server) pendingRequest(p pending) (*authorizationRequest, error) {
 	if err != nil {
 		return nil, err
 	}
-	req, err := s.checkedRequest(values)
+	req, err := s.checkedRequest(ctx, values)
 	return &req, err
 }
 
@@ -107,12 +111,12 @@ func (s *Server) authorizeRequest(w http.ResponseWriter, r *http.Request) (autho
 	if err != nil {
 		return authorizationRequest{}, pageError{cause: asOAuthError(err)}
 	}
-	return s.checkedRequest(p)
+	return s.checkedRequest(r.Context(), p)
 }
 
 // checkedRequest checks the parameters, those first that prove the redirect
 // URI: they decide who may see an error.
-func (s *Server) checkedRequest(p params) (authorizationRequest, error) {
+func (s *Server) checkedRequest(ctx context.Context, p params) (authorizationRequest, error) {
 	var req authorizationRequest
 	if name := p.repeated("client_id", "redirect_uri"); name != "" {
 		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter %s occurs twice", name)}
@@ -122,11 +126,10 @@ func (s *Server) checkedRequest(p params) (authorizationRequest, error) {
 		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "the parameter client_id is missing")}
 	}
 	var err error
-	if req.client, err = s.client(id); err != nil {
-		return req, pageError{unknownClient: true, cause: oauth.Errorf(oauth.CodeInvalidClient, "no program is registered under this client_id").
-			WithCause(err).WithStatus(http.StatusBadRequest)}
+	if req.client, err = s.client(ctx, id); err != nil {
+		return req, clientError(err, p.get("redirect_uri"))
 	}
-	req.redirectURI, err = req.client.redirectURI(p.get("redirect_uri"), s.cfg.Registration.RedirectSchemes)
+	req.redirectURI, err = req.client.redirectURI(p.get("redirect_uri"), s.cfg.Registration.redirects())
 	if err != nil {
 		return req, pageError{cause: oauth.Errorf(oauth.CodeInvalidRequest, "%s", err.Error())}
 	}
@@ -138,6 +141,25 @@ func (s *Server) checkedRequest(p params) (authorizationRequest, error) {
 		return req, redirectError{e, req}
 	}
 	return req, nil
+}
+
+// clientError is what a person sees when the client of a request can't be
+// resolved. The redirect URI is not proven: it only tells which advice could
+// help.
+func clientError(err error, redirectURI string) pageError {
+	switch {
+	case errors.Is(err, errUnknownClient):
+		return pageError{unknownClient: true, looksLike: clients.ByRedirectURI(redirectURI), cause: oauth.Errorf(oauth.CodeInvalidClient, "no program is registered under this client_id").
+			WithCause(err).WithStatus(http.StatusBadRequest)}
+	case errors.Is(err, errDocument):
+		// One text for a host that fails, one that is not allowed, and a document
+		// that is no good: nobody learns here what this server can reach (SPEC O53).
+		return problem(pages.ProblemDocument, http.StatusBadRequest, "the program's client metadata document can't be used").because(err)
+	}
+	if e, ok := errors.AsType[*oauth.Error](err); ok {
+		return pageError{cause: e}
+	}
+	return pageError{cause: oauth.Unavailable(err)}
 }
 
 func authorizeParams(w http.ResponseWriter, r *http.Request) (params, error) {
@@ -211,28 +233,37 @@ func checkPKCE(req *authorizationRequest, p params) *oauth.Error {
 	return nil
 }
 
-// checkResource finds the resource that the client wants (RFC 8707 §2). A
-// client that names none gets the only one, if there is only one.
-func (s *Server) checkResource(req *authorizationRequest, p params) *oauth.Error {
+// checkResource finds the resource that the client wants.
+func (s *Server) checkResource(req *authorizationRequest, p params) (err *oauth.Error) {
+	req.resource, err = s.wantedResource(req.client, p)
+	return err
+}
+
+// wantedResource finds the resource that a client's request names (RFC 8707 §2).
+// One that names none gets the only one that it may have, if there is only one.
+func (s *Server) wantedResource(c Client, p params) (Resource, *oauth.Error) {
 	asked := p.all("resource")
 	if len(asked) == 0 {
-		if len(s.cfg.Resources) > 1 {
-			return oauth.Errorf(oauth.CodeInvalidTarget, "this server protects several resources: name one with the resource parameter (RFC 8707)")
+		own := s.resourcesOf(c)
+		if len(own) != 1 {
+			return Resource{}, oauth.Errorf(oauth.CodeInvalidTarget, "this server protects several resources: name one with the resource parameter (RFC 8707)")
 		}
-		req.resource = s.cfg.Resources[0]
-		return nil
+		return own[0], nil
 	}
+	var wanted Resource
 	for i, raw := range asked {
 		res, err := s.resource(raw)
-		if err != nil {
-			return err
+		switch {
+		case err != nil:
+			return res, err
+		case i > 0 && res.Audience() != wanted.Audience():
+			return res, oauth.Errorf(oauth.CodeInvalidTarget, "ask for one resource at a time")
+		case !c.reaches(res.Audience()):
+			return res, errTarget
 		}
-		if i > 0 && res.Audience() != req.resource.Audience() {
-			return oauth.Errorf(oauth.CodeInvalidTarget, "ask for one resource at a time")
-		}
-		req.resource = res
+		wanted = res
 	}
-	return nil
+	return wanted, nil
 }
 
 // resource finds a configured resource by what a client wrote. Besides the
@@ -272,13 +303,17 @@ func (s *Server) checkScope(req *authorizationRequest, p params) *oauth.Error {
 	if !ok {
 		return oauth.Errorf(oauth.CodeInvalidScope, "scope has a character that RFC 6749 section 3.3 does not allow")
 	}
+	all := s.grantable(req.client, req.resource)
+	if len(all) == 0 {
+		return oauth.Errorf(oauth.CodeInvalidScope, "this client may have no scope of this resource: ask the operator to register it")
+	}
 	asked = asked.WithoutIdentity()
 	if len(asked) == 0 {
-		req.scope = req.resource.Scopes
+		req.scope = all
 		return nil
 	}
-	if req.scope = asked.Intersect(req.resource.Scopes); len(req.scope) == 0 {
-		return oauth.Errorf(oauth.CodeInvalidScope, "none of these scopes exists here: ask for %s", req.resource.Scopes)
+	if req.scope = asked.Intersect(all); len(req.scope) == 0 {
+		return oauth.Errorf(oauth.CodeInvalidScope, "none of these scopes exists here for this client: ask for %s", all)
 	}
 	return nil
 }

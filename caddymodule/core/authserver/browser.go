@@ -139,6 +139,8 @@ type pending struct {
 	Browser string `json:"b"`
 	// Query is the authorization request behind it, empty for the account page.
 	Query string `json:"q,omitempty"`
+	// Force asks for a sign-in even if a provider still knows the person.
+	Force bool `json:"f,omitempty"`
 	// Subject and Session are who was asked, for pages that ask somebody.
 	Subject string `json:"u,omitempty"`
 	Session string `json:"s,omitempty"`

@@ -20,7 +20,9 @@ import (
 // becomes a grant, and with it single use, when the code is redeemed.
 type codeData struct {
 	Nonce       []byte     `json:"n"`
-	Client      []byte     `json:"c"` // SHA-256 of the client_id
+	Client      []byte     `json:"c"`           // SHA-256 of the client_id
+	Metadata    string     `json:"m,omitempty"` // hash of the client's metadata, if they can change
+	Snapshot    *snapshot  `json:"d,omitempty"` // what its document said
 	RedirectURI string     `json:"r"`
 	Challenge   string     `json:"p"`
 	Resource    string     `json:"a"` // audience
@@ -46,6 +48,8 @@ func (s *Server) newCode(req authorizationRequest, who login.Person, nonce []byt
 	d := codeData{
 		Nonce:       nonce,
 		Client:      clientHash(req.client.ID),
+		Metadata:    req.client.hash(),
+		Snapshot:    req.client.snapshot(),
 		RedirectURI: req.redirectURI,
 		Challenge:   req.challenge,
 		Resource:    req.resource.Audience(),

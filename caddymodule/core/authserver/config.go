@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/fetch"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -24,6 +25,7 @@ const (
 	DefaultRefreshAbsolute     = 180 * 24 * time.Hour
 	DefaultSessionIdle         = 8 * time.Hour
 	DefaultSessionAbsolute     = 7 * 24 * time.Hour
+	DefaultPersonalToken       = 365 * 24 * time.Hour
 )
 
 // maxCodeLifetime bounds CodeLifetime.
@@ -44,8 +46,14 @@ type Config struct {
 	Lifetimes Lifetimes
 	// Registration configures dynamic registration.
 	Registration Registration
+	// Documents configures clients with a metadata document.
+	Documents Documents
 	// Clients are registered in the configuration.
 	Clients []Client
+	// LenientAssertionAudience also takes client assertions whose audience is the
+	// token endpoint, or issuer and token endpoint both, for clients that are older
+	// than draft-ietf-oauth-rfc7523bis.
+	LenientAssertionAudience bool
 	// RootPaths also answers /register, /authorize and /token at the root of
 	// a path-less issuer, for clients of MCP revision 2025-03-26.
 	RootPaths bool
@@ -84,6 +92,9 @@ type Lifetimes struct {
 	// RefreshAbsolute ends a grant however often it is refreshed. Default 180
 	// days.
 	RefreshAbsolute time.Duration
+	// PersonalToken is the longest life of a personal access token. Default 365
+	// days.
+	PersonalToken time.Duration
 }
 
 // Logo is a picture with its media type.
@@ -100,16 +111,34 @@ type Sessions struct {
 	Absolute time.Duration
 }
 
-// Registration configures dynamic client registration (RFC 7591).
+// Registration configures dynamic client registration (RFC 7591), and what
+// clients may do that nobody vouches for.
 type Registration struct {
 	// Off turns it off: no endpoint, no metadata member.
 	Off bool
+	// NoManagement turns off reading, changing and deleting a registration
+	// (RFC 7592). What was changed and deleted before stays so.
+	NoManagement bool
+	// Rate bounds how often clients register.
+	Rate Rate
+	// UnvettedScopes are the scopes that dynamic clients and clients with a
+	// metadata document may have at most. Nil: all.
+	UnvettedScopes oauth.Scope
 	// AccessToken, if set, is the initial access token that a registration
 	// must present as a bearer token (RFC 7591 §3).
 	AccessToken string
 	// RedirectSchemes are the private-use schemes that redirect URIs may have.
 	// Nil takes oauth.DefaultRedirectSchemes.
 	RedirectSchemes []string
+	// AllowRedirectHosts, unless empty, are the only hosts that redirect URIs may
+	// have, and DenyRedirectHosts those that they may not have in any case
+	// (oauth.CheckHostPattern). All three also hold for metadata documents.
+	AllowRedirectHosts, DenyRedirectHosts []string
+}
+
+// redirects is the policy for redirect URIs of clients that nobody vouches for.
+func (r Registration) redirects() oauth.RedirectPolicy {
+	return oauth.RedirectPolicy{Schemes: r.RedirectSchemes, Allow: r.AllowRedirectHosts, Deny: r.DenyRedirectHosts}
 }
 
 // Resource is one protected MCP server.
@@ -126,6 +155,10 @@ type Resource struct {
 	ScopeTexts map[string]string
 	// Rules say who may use it, besides the rules for all.
 	Rules login.Rules
+	// PersonalTokens says that it accepts personal access tokens.
+	PersonalTokens bool
+	// Issuers are others whose tokens it accepts. Rules name them as logins.
+	Issuers []string
 }
 
 // Audience returns the aud of the resource's tokens.
@@ -138,6 +171,13 @@ type Deps struct {
 	Revoked  *RevocationSet
 	Logins   []login.Method // in the order in which they are offered
 	Observer oauth.Observer
+	// Fetch fetches what clients publish about themselves. Without it there are
+	// no clients with a metadata document.
+	Fetch *fetch.Client
+	// ClientKeys finds keys at addresses that strangers name, so it connects to
+	// public ones only. ConfiguredKeys finds those at addresses of the
+	// configuration. Nil: such clients can't authenticate.
+	ClientKeys, ConfiguredKeys KeyFinder
 	// Now is the clock; nil takes time.Now.
 	Now func() time.Time
 }
@@ -178,12 +218,22 @@ func (c *Config) setDefaults() {
 		{&l.RefreshGrace, DefaultRefreshGrace},
 		{&l.RefreshIdle, DefaultRefreshIdle},
 		{&l.RefreshAbsolute, DefaultRefreshAbsolute},
+		{&l.PersonalToken, DefaultPersonalToken},
 		{&c.Sessions.Idle, DefaultSessionIdle},
 		{&c.Sessions.Absolute, DefaultSessionAbsolute},
 	} {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
+	}
+	if r := &c.Registration.Rate; r.PerAddress == 0 {
+		r.PerAddress = DefaultRegistrationsPerAddress
+	}
+	if r := &c.Registration.Rate; r.Total == 0 {
+		r.Total = DefaultRegistrationsTotal
+	}
+	if c.Registration.Rate.Exempt == nil {
+		c.Registration.Rate.Exempt = DefaultSharedEgress()
 	}
 	if c.Registration.RedirectSchemes == nil {
 		c.Registration.RedirectSchemes = oauth.DefaultRedirectSchemes
@@ -200,6 +250,8 @@ func (c *Config) Check() error {
 	switch {
 	case l.AccessToken < time.Second || l.RefreshIdle < time.Second || l.RefreshAbsolute < time.Second:
 		return errors.New("lifetimes must be at least one second")
+	case l.PersonalToken < day:
+		return errors.New("personal_token_lifetime must be at least one day")
 	case c.Sessions.Idle < time.Minute || c.Sessions.Absolute < time.Minute:
 		return errors.New("session_idle and session_lifetime must be at least one minute")
 	case l.Code < time.Second || l.Code > maxCodeLifetime:
@@ -210,12 +262,17 @@ func (c *Config) Check() error {
 			return fmt.Errorf("redirect scheme %q can't be allowed", s)
 		}
 	}
+	for _, pattern := range slices.Concat(c.Registration.AllowRedirectHosts, c.Registration.DenyRedirectHosts) {
+		if err := oauth.CheckHostPattern(pattern); err != nil {
+			return fmt.Errorf("redirect host %w", err)
+		}
+	}
 	for _, host := range c.TrustedRedirectHosts {
 		if u, err := url.Parse("https://" + host); err != nil || u.Host != host || host == "" || oauth.IsLoopbackHost(host) {
 			return fmt.Errorf("trusted redirect host %q is not a host such as claude.ai; a host of this machine can't be trusted", host)
 		}
 	}
-	return errors.Join(CheckIssuer(c.Issuer), c.Rules.Check(), c.checkClients())
+	return errors.Join(CheckIssuer(c.Issuer), c.Rules.Check(), c.checkClients(), c.Documents.check())
 }
 
 func (c *Config) checkResources() error {
@@ -232,28 +289,6 @@ func (c *Config) checkResources() error {
 				return fmt.Errorf("resource %s is claimed twice: give each site its own with the resource option", uri)
 			}
 			seen[uri] = true
-		}
-	}
-	return nil
-}
-
-func (c *Config) checkClients() error {
-	seen := map[string]bool{}
-	for _, cl := range c.Clients {
-		if cl.ID == "" || seen[cl.ID] {
-			return fmt.Errorf("client %q: every configured client needs an id of its own", cl.ID)
-		}
-		seen[cl.ID] = true
-		if (cl.Secret == "") != (cl.AuthMethod == oauth.AuthMethodNone) {
-			return fmt.Errorf("client %q needs a secret for %s, and %s needs no secret", cl.ID, cl.AuthMethod, oauth.AuthMethodNone)
-		}
-		if len(cl.RedirectURIs) == 0 {
-			return fmt.Errorf("client %q needs at least one redirect_uri", cl.ID)
-		}
-		for _, uri := range cl.RedirectURIs {
-			if err := oauth.CheckRedirectURI(uri, c.Registration.RedirectSchemes); err != nil {
-				return fmt.Errorf("client %q: redirect_uri %q %w", cl.ID, uri, err)
-			}
 		}
 	}
 	return nil

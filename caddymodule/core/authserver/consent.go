@@ -3,8 +3,6 @@ package authserver
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -35,7 +33,7 @@ func (s *Server) agreedBefore(ctx context.Context, req authorizationRequest, v v
 	}
 	return slices.ContainsFunc(grants, func(g store.Grant) bool {
 		scope, _ := oauth.ParseScope(g.Scope)
-		sameClient := g.ClientID == req.client.ID && g.ClientHash == req.client.hash() || !req.client.Trusted && s.trustedRedirect(req.redirectURI)
+		sameClient := g.ClientID == req.client.ID && g.ClientHash == req.client.hash() || req.client.Origin != ClientConfigured && s.trustedRedirect(req.redirectURI)
 		return sameClient && g.RedirectURI == req.redirectURI && g.Resource == req.resource.Audience() && scope.ContainsAll(req.scope)
 	}), nil
 }
@@ -44,7 +42,7 @@ func (s *Server) agreedBefore(ctx context.Context, req authorizationRequest, v v
 // code goes to a web host over https, or it proves who it is with a secret that
 // the operator gave it. A program on this machine can be any program.
 func (s *Server) recognizable(req authorizationRequest) bool {
-	return webHost(req.redirectURI) || req.client.Trusted && req.client.AuthMethod != oauth.AuthMethodNone
+	return webHost(req.redirectURI) || req.client.Origin == ClientConfigured && req.client.AuthMethod != oauth.AuthMethodNone
 }
 
 // trustedRedirect reports whether the operator trusts the redirect URI's host
@@ -59,20 +57,6 @@ func webHost(uri string) bool {
 	return err == nil && u.Scheme == "https" && !oauth.IsLoopbackHost(u.Host)
 }
 
-// hash changes when the metadata of a configured client change. A dynamic
-// client's never do: they are its id.
-func (c Client) hash() string {
-	if !c.Trusted {
-		return ""
-	}
-	text, err := json.Marshal([]any{c.Name, c.RedirectURIs, c.AuthMethod})
-	if err != nil {
-		return "" // strings always encode
-	}
-	sum := sha256.Sum256(text)
-	return base64.RawURLEncoding.EncodeToString(sum[:16])
-}
-
 // consentPage asks the person whether the client may have what it wants.
 func (s *Server) consentPage(w http.ResponseWriter, r *http.Request, req authorizationRequest, v visitor) error {
 	token, err := s.sealPending(w, r, keys.PurposeConsent, &pending{Query: req.query(), Subject: v.Subject, Session: v.session.ID})
@@ -81,7 +65,7 @@ func (s *Server) consentPage(w http.ResponseWriter, r *http.Request, req authori
 	}
 	s.askedEvent(r, req, v, "consent_page", http.StatusOK)
 	s.site.Write(w, r, http.StatusOK, pages.Consent{
-		Program: pageProgram(req.client, req.redirectURI), Resource: pageResource(req.resource), Scopes: pageScopes(req.resource, req.scope),
+		Program: s.program(req), Resource: pageResource(req.resource), Scopes: pageScopes(req.resource, req.scope),
 		Person: pagePerson(v.Person), CanSwitch: !v.ambient(), Action: s.base + consentPath, Token: token,
 	})
 	return nil
@@ -97,7 +81,7 @@ func (s *Server) notInvitedPage(w http.ResponseWriter, r *http.Request, req auth
 	e.Subject, e.Login, e.Reason = v.Subject, v.Login, "not_invited"
 	e.Err, e.Code, e.Status = errors.New("the rules do not allow this person"), oauth.CodeAccessDenied, http.StatusForbidden
 	s.observe(r, e)
-	program, back := pageProgram(req.client, req.redirectURI), ""
+	program, back := s.program(req), ""
 	if !req.client.redirectTrusted(req.redirectURI) {
 		// With a session, they have seen no page yet that names the host.
 		back = s.redirectTo(req, errorValues(oauth.Errorf(oauth.CodeAccessDenied, "the person is not allowed to use this resource")))
@@ -129,7 +113,7 @@ func (s *Server) serveConsent(w http.ResponseWriter, r *http.Request) {
 		s.refusePending(w, r, p, err)
 		return
 	}
-	req, err := s.pendingRequest(p)
+	req, err := s.pendingRequest(r.Context(), p)
 	if err != nil {
 		s.refuse(w, r, authorizationRequest{}, err)
 		return

@@ -28,8 +28,8 @@ func TestConsentRemembered(t *testing.T) {
 	r := attended(t, func(c *Config) {
 		c.TrustedRedirectHosts = []string{"trusted.example"}
 		c.Clients = []Client{
-			{ID: "web", Name: "Web", RedirectURIs: []string{"https://web.example/cb"}, AuthMethod: "none", Trusted: true, GrantTypes: []string{"authorization_code"}},
-			{ID: "cli", Name: "CLI", RedirectURIs: []string{"http://127.0.0.1/cb"}, AuthMethod: "client_secret_post", Secret: secret, Trusted: true, GrantTypes: []string{"authorization_code"}},
+			{ID: "web", Name: "Web", RedirectURIs: []string{"https://web.example/cb"}, AuthMethod: "none", GrantTypes: []string{"authorization_code"}},
+			{ID: "cli", Name: "CLI", RedirectURIs: []string{"http://127.0.0.1/cb"}, AuthMethod: "client_secret_post", Secret: secret, GrantTypes: []string{"authorization_code"}},
 		}
 	})
 	register := func(uri string) string {

@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/http"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/jose"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
@@ -13,8 +14,6 @@ import (
 
 // metadataCache is how long clients and proxies may keep a document.
 const metadataCache = "public, max-age=300"
-
-var authMethods = []string{oauth.AuthMethodNone, oauth.AuthMethodPost, oauth.AuthMethodBasic}
 
 // metadataPaths are the well-known paths at which clients look for the
 // document: inserted before the issuer's path (RFC 8414 §3.1) and, for OpenID
@@ -38,28 +37,46 @@ func (s *Server) metadataPaths() []string {
 
 func (s *Server) metadata() oauth.ServerMetadata {
 	m := oauth.ServerMetadata{
-		Issuer:                            s.cfg.Issuer,
-		AuthorizationEndpoint:             s.url("/oauth/authorize"),
-		TokenEndpoint:                     s.url("/oauth/token"),
-		JWKSURI:                           s.url("/oauth/jwks.json"),
-		ScopesSupported:                   append(s.cfg.scopesSupported(), "offline_access"),
-		ResponseTypesSupported:            []string{"code"},
-		ResponseModesSupported:            []string{"query"},
-		GrantTypesSupported:               grantTypesSupported(),
-		TokenEndpointAuthMethodsSupported: authMethods,
-		CodeChallengeMethodsSupported:     []string{oauth.MethodS256},
-		ServiceDocumentation:              s.url("/oauth/"),
-		IssParameterSupported:             true,
-		SubjectTypesSupported:             []string{"public"},
-		IDTokenSigningAlgValuesSupported:  []string{"RS256"},
+		Issuer:                           s.cfg.Issuer,
+		AuthorizationEndpoint:            s.url("/oauth/authorize"),
+		TokenEndpoint:                    s.url(tokenPath),
+		RevocationEndpoint:               s.url(revokePath),
+		JWKSURI:                          s.url("/oauth/jwks.json"),
+		ScopesSupported:                  append(s.cfg.scopesSupported(), "offline_access"),
+		ResponseTypesSupported:           []string{"code"},
+		ResponseModesSupported:           []string{"query"},
+		GrantTypesSupported:              s.grantTypesOffered(),
+		CodeChallengeMethodsSupported:    []string{oauth.MethodS256},
+		ServiceDocumentation:             s.url("/oauth/"),
+		IssParameterSupported:            true,
+		SubjectTypesSupported:            []string{"public"},
+		IDTokenSigningAlgValuesSupported: []string{"RS256"},
 	}
+	m.ClientIDMetadataDocumentSupported = s.documents != nil
 	if !s.cfg.Registration.Off {
 		m.RegistrationEndpoint = s.url("/oauth/register")
 	}
+	s.describeClientMethods(&m)
 	for _, res := range s.cfg.Resources {
 		m.ProtectedResources = append(m.ProtectedResources, res.URIs...)
 	}
 	return m
+}
+
+// describeClientMethods says how clients authenticate, from the table that does it.
+func (s *Server) describeClientMethods(m *oauth.ServerMetadata) {
+	var algorithms []string
+	if s.takesAssertions() {
+		algorithms = jose.Algorithms()
+	}
+	m.TokenEndpointAuthMethodsSupported = s.clientMethodsOffered()
+	m.RevocationAuthMethods = m.TokenEndpointAuthMethodsSupported
+	m.TokenEndpointAuthAlgorithms, m.RevocationAuthAlgorithms = algorithms, algorithms
+	if s.introspects() {
+		m.IntrospectionEndpoint = s.url(introspectPath)
+		m.IntrospectionAuthMethods = s.clientMethodsOffered(oauth.AuthMethodNone)
+		m.IntrospectionAuthAlgorithms = algorithms
+	}
 }
 
 func (s *Server) serveMetadata(w http.ResponseWriter, _ *http.Request) {

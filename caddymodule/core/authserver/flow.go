@@ -39,6 +39,8 @@ func (s *Server) next(ctx context.Context, req authorizationRequest, v visitor) 
 		return stepCode, nil
 	case req.prompts(promptConsent):
 		return stepConsent, nil
+	case req.client.Trusted:
+		return stepCode, nil // the operator has agreed for everybody
 	}
 	agreed, err := s.agreedBefore(ctx, req, v)
 	if err != nil {

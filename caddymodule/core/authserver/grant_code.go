@@ -45,6 +45,9 @@ func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, er
 	if err != nil {
 		return redeemed{}, err
 	}
+	if !req.client.reaches(code.Resource) {
+		return redeemed{}, errTarget
+	}
 	if code.User, err = s.entitled(ctx, code.User, res); err != nil {
 		return redeemed{}, err
 	}
@@ -78,6 +81,8 @@ func (s *Server) checkCode(req tokenRequest, code codeData) error {
 		cause = errors.New("too many failed attempts for this code")
 	case !bytes.Equal(code.Client, clientHash(req.client.ID)):
 		cause = errors.New("the code was issued to another client")
+	case code.Metadata != req.client.hash():
+		cause = errors.New("the client's metadata have changed since the person agreed")
 	case uri != "" && uri != code.RedirectURI:
 		cause = errors.New("redirect_uri differs from the authorization request")
 	case !oauth.VerifyS256(code.Challenge, req.params.get("code_verifier")):
@@ -132,6 +137,8 @@ func (s *Server) newGrant(c Client, code codeData, now time.Time) store.Grant {
 		UsedAt:      now,
 		ClientHash:  c.hash(),
 		NotAfter:    now.Add(l.RefreshAbsolute),
+
+		ClientMetadata: c.snapshot().String(),
 	}
 	if !c.mayRefresh() {
 		g.NotAfter = now.Add(l.AccessToken)

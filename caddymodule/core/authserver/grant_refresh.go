@@ -83,8 +83,11 @@ func (s *Server) redeemRefresh(ctx context.Context, req tokenRequest) (redeemed,
 	if err := s.checkAge(g, now); err != nil {
 		return redeemed{grant: g}, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(err)
 	}
+	if err := s.checkDocument(ctx, now, req.client, g); err != nil {
+		return redeemed{grant: g}, err
+	}
 	// Everything that can be refused is refused before the grant moves.
-	scope, err := s.refreshScope(req.params, g)
+	scope, err := s.refreshScope(req, g)
 	if err != nil {
 		return redeemed{grant: g}, err
 	}
@@ -118,25 +121,28 @@ func refreshFailed(err error) error {
 
 // refreshScope returns the scope of the new access token: what was asked for
 // within the grant (OAuth 2.1 §4.3.1), and within what the configuration still
-// offers. The grant itself never shrinks.
-func (s *Server) refreshScope(p params, g store.Grant) (oauth.Scope, error) {
-	if err := s.checkTarget(p, g.Resource); err != nil {
+// offers to this client. The grant itself never shrinks.
+func (s *Server) refreshScope(req tokenRequest, g store.Grant) (oauth.Scope, error) {
+	if err := s.checkTarget(req.params, g.Resource); err != nil {
 		return nil, err
+	}
+	if !req.client.reaches(g.Resource) {
+		return nil, errTarget
 	}
 	res, err := s.configured(g.Resource)
 	if err != nil {
 		return nil, err
 	}
 	granted, _ := oauth.ParseScope(g.Scope)
-	asked, ok := oauth.ParseScope(p.get("scope"))
+	asked, ok := oauth.ParseScope(req.params.get("scope"))
 	if asked = asked.WithoutIdentity(); !ok || !granted.ContainsAll(asked) {
 		return nil, oauth.Errorf(oauth.CodeInvalidScope, "a refresh can't widen the scope: authorize again for more than %s", granted)
 	}
 	if len(asked) == 0 {
 		asked = granted
 	}
-	if asked = asked.Intersect(res.Scopes); len(asked) == 0 {
-		return nil, oauth.Errorf(oauth.CodeInvalidGrant, "the scopes of this grant no longer exist here")
+	if asked = asked.Intersect(s.grantable(req.client, res)); len(asked) == 0 {
+		return nil, oauth.Errorf(oauth.CodeInvalidGrant, "the scopes of this grant no longer exist here for this client")
 	}
 	return asked, nil
 }
@@ -168,11 +174,18 @@ func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, gener
 	case generation > g.Generation:
 		// Only an older copy of the store can make this happen.
 		return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token is newer than its grant"))
-	case generation+1 == g.Generation && s.cfg.Lifetimes.RefreshGrace > 0 && now.Sub(g.RotatedAt) <= s.cfg.Lifetimes.RefreshGrace:
+	case s.redeemable(g, generation, now):
 		return g, nil
 	}
 	if err := s.revoke(ctx, now, g, "refresh_reuse"); err != nil {
 		return g, err
 	}
 	return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token was used before, its grant is revoked"))
+}
+
+// redeemable reports whether the refresh token of a generation is the newest, or
+// the one before it inside the grace window.
+func (s *Server) redeemable(g store.Grant, generation uint64, now time.Time) bool {
+	grace := s.cfg.Lifetimes.RefreshGrace
+	return generation == g.Generation || generation+1 == g.Generation && grace > 0 && now.Sub(g.RotatedAt) <= grace
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -58,7 +59,8 @@ type errorBody struct {
 func (s *Server) writeError(w http.ResponseWriter, err error) (string, int) {
 	e := asOAuthError(err)
 	noStore(w)
-	if e.Status == http.StatusServiceUnavailable || e.Status == http.StatusTooManyRequests {
+	again := e.Status == http.StatusServiceUnavailable || e.Status == http.StatusTooManyRequests
+	if again && w.Header().Get("Retry-After") == "" {
 		w.Header().Set("Retry-After", "5")
 	}
 	writeJSON(w, e.Status, errorBody{e.Code, e.Description})
@@ -112,6 +114,16 @@ func (p params) get(name string) string {
 		return v[0]
 	}
 	return ""
+}
+
+// aboutToken returns the parameters without those of the token endpoint, which
+// mean nothing where a request is about a token.
+func (p params) aboutToken() params {
+	p = maps.Clone(p)
+	for _, name := range []string{"grant_type", "code", "refresh_token"} {
+		delete(p, name)
+	}
+	return p
 }
 
 // all returns the non-empty values of a parameter that may repeat.

@@ -33,6 +33,12 @@ func (l *limiter) count(key string) {
 	}
 }
 
+// take counts a use of the key and reports whether it is within the limit.
+func (l *limiter) take(key string) bool {
+	n, first := l.counts.SetIfAbsent(key, newCount())
+	return first || n.Add(1) <= l.max
+}
+
 func newCount() *atomic.Int64 {
 	n := new(atomic.Int64)
 	n.Store(1)
@@ -43,3 +49,9 @@ func (l *limiter) exhausted(key string) bool {
 	n, ok := l.counts.GetIfPresent(key)
 	return ok && n.Load() >= l.max
 }
+
+const (
+	// subnetBits is the IPv6 network of one link, and siteBits the largest that
+	// one home or office gets (RFC 6177 §2): 65,536 of the former.
+	subnetBits, siteBits = 64, 48
+)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -55,6 +56,8 @@ func newMethods(logins []login.Method, cfg Config) ([]method, error) {
 			return nil, fmt.Errorf("two logins are called %s: give each its own id with the id option", id)
 		case len(strings.Join(m.named, "")) > maxNamed:
 			return nil, fmt.Errorf("login %s: the groups that the rules name have more than %d characters together, which does not fit into a session", id, maxNamed)
+		case m.info.Namespace == clientNamespace:
+			return nil, fmt.Errorf("login %s: the namespace %s is for programs without a person", id, clientNamespace)
 		case len(m.info.Namespace) > maxNamespace:
 			return nil, fmt.Errorf("login %s: its namespace has more than %d characters", id, maxNamespace)
 		case m.info.Unattended && len(logins) > 1:
@@ -75,9 +78,12 @@ func newMethods(logins []login.Method, cfg Config) ([]method, error) {
 // where anyone may have an account is never without a rule.
 func checkRules(all []method, ids map[string]bool, cfg Config) error {
 	rules, everywhere := []login.Rules{cfg.Rules}, !cfg.Rules.Allow.Empty()
-	restricted := true
+	restricted, known := true, maps.Clone(ids)
 	for _, res := range cfg.Resources {
 		rules = append(rules, res.Rules)
+		for _, issuer := range res.Issuers {
+			known[issuer] = true
+		}
 		restricted = restricted && !res.Rules.Allow.Empty()
 	}
 	for _, r := range rules {
@@ -85,7 +91,7 @@ func checkRules(all []method, ids map[string]bool, cfg Config) error {
 			return err
 		}
 		for _, name := range append(append([]string{}, r.Allow.Logins...), r.Deny.Logins...) {
-			if !ids[name] {
+			if !known[name] {
 				return fmt.Errorf("a rule names the login %s, which does not exist", name)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
 // tokenResponse signs the access token for what was redeemed, and adds the
@@ -28,21 +29,9 @@ func (s *Server) tokenResponse(out redeemed) (*oauth.TokenResponse, error) {
 // signToken signs the access token (RFC 9068) and wraps it in a response.
 func (s *Server) signToken(out redeemed, expires time.Time) (*oauth.TokenResponse, error) {
 	g, now := out.grant, s.now()
-	token, err := s.deps.Keys.Ring().Sign(now, oauth.AccessTokenClaims{
-		Issuer:     s.cfg.Issuer,
-		Subject:    g.User.Subject,
-		Audience:   g.Resource,
-		ClientID:   g.ClientID,
-		Scope:      out.scope.String(),
-		JWTID:      newJWTID(),
-		IssuedAt:   now.Unix(),
-		Expires:    expires.Unix(),
-		AuthTime:   g.AuthTime.Unix(),
-		GrantID:    g.ID,
-		Name:       g.User.Name,
-		Email:      g.User.Email,
-		ClientName: g.ClientName,
-	})
+	claims := s.claims(g, out.scope)
+	claims.JWTID, claims.IssuedAt, claims.Expires = newJWTID(), now.Unix(), expires.Unix()
+	token, err := s.deps.Keys.Ring().Sign(now, claims)
 	if err != nil {
 		return nil, oauth.Unavailable(err)
 	}
@@ -52,6 +41,27 @@ func (s *Server) signToken(out redeemed, expires time.Time) (*oauth.TokenRespons
 		ExpiresIn:   expires.Unix() - now.Unix(),
 		Scope:       out.scope.String(),
 	}, nil
+}
+
+// claims are what a grant says to a resource, until the grant's end.
+func (s *Server) claims(g store.Grant, scope oauth.Scope) oauth.AccessTokenClaims {
+	c := oauth.AccessTokenClaims{
+		Issuer:     s.cfg.Issuer,
+		Subject:    g.User.Subject,
+		Audience:   g.Resource,
+		ClientID:   g.ClientID,
+		Scope:      scope.String(),
+		IssuedAt:   g.Created.Unix(),
+		Expires:    g.NotAfter.Unix(),
+		GrantID:    g.ID,
+		Name:       g.User.Name,
+		Email:      g.User.Email,
+		ClientName: g.ClientName,
+	}
+	if !g.AuthTime.IsZero() {
+		c.AuthTime = g.AuthTime.Unix()
+	}
+	return c
 }
 
 func newJWTID() string {

@@ -47,6 +47,8 @@ type (
 		Servers []apiServer   `json:"servers,omitempty"`
 		Get     *apiOperation `json:"get,omitempty"`
 		Post    *apiOperation `json:"post,omitempty"`
+		Put     *apiOperation `json:"put,omitempty"`
+		Delete  *apiOperation `json:"delete,omitempty"`
 	}
 	apiOperation struct {
 		Tags        []string               `json:"tags"`
@@ -179,6 +181,13 @@ func (s *Server) placeMetadata(doc *apiDocument) {
 // dropUnavailable removes what the configuration turns off.
 func (s *Server) dropUnavailable(doc *apiDocument) {
 	c := doc.Components
+	if s.cfg.Registration.Off || s.cfg.Registration.NoManagement {
+		delete(doc.Paths, managePath)
+		delete(c.Schemas, "ClientUpdate")
+		delete(c.SecuritySchemes, "registrationAccessToken")
+		delete(c.Responses, "BadManagement")
+		delete(c.Responses, "NotTheClient")
+	}
 	if s.cfg.Registration.Off {
 		delete(doc.Paths, "/oauth/register")
 		delete(c.Schemas, "ClientMetadata")
@@ -190,6 +199,11 @@ func (s *Server) dropUnavailable(doc *apiDocument) {
 	}
 	if s.cfg.Registration.Off || s.cfg.Registration.AccessToken == "" {
 		delete(c.SecuritySchemes, "initialAccessToken")
+	}
+	if !s.introspects() {
+		delete(doc.Paths, introspectPath)
+		delete(c.Schemas, "IntrospectionRequest")
+		delete(c.Schemas, "Introspection")
 	}
 	s.placePeople(doc)
 	if !s.cfg.Development {

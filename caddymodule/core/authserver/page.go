@@ -22,6 +22,9 @@ func (s *Server) errorPage(w http.ResponseWriter, r *http.Request, e pageError) 
 		Code: e.cause.Code, Description: e.cause.Description, RequestID: oauth.MetaFrom(r.Context()).RequestID,
 		UnknownClient: e.unknownClient, Problem: e.problem, RestartURL: e.restart,
 	}
+	if e.unknownClient {
+		page.Fixes, page.Guessed = fixes(e.looksLike)
+	}
 	if e.back != nil {
 		page.ClientName = e.back.request.client.Name
 		page.ReturnURL = s.redirectTo(e.back.request, errorValues(e.back.cause))

@@ -3,9 +3,12 @@ package authserver
 import (
 	"errors"
 	"net/http"
+	"slices"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/clients"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
 )
 
 // pageError is an error that is shown to the person and never redirected
@@ -13,6 +16,8 @@ import (
 type pageError struct {
 	cause         *oauth.Error
 	unknownClient bool
+	// looksLike are the programs that an unknown client could be.
+	looksLike []clients.Client
 	// problem is one of the Problem constants of pages, or "".
 	problem string
 	// restart is a path at which the person can start again, or "".
@@ -69,4 +74,23 @@ func (s *Server) restartURL(p pending) string {
 		return s.base + accountPath
 	}
 	return s.base + authorizePath + "?" + p.Query
+}
+
+// fixes are what makes the programs that a client could be forget a lost
+// registration, one for all that have the same; guessed says that it could be
+// some. Otherwise they are those of the programs that most people use.
+func fixes(looksLike []clients.Client) (list []pages.Fix, guessed bool) {
+	guessed = len(looksLike) > 0
+	if !guessed {
+		looksLike = slices.DeleteFunc(clients.All(), func(c clients.Client) bool { return !c.Common })
+	}
+	for _, c := range looksLike {
+		same := func(f pages.Fix) bool { return f.Text == c.Fix.Text && f.Code == c.Fix.Code }
+		if i := slices.IndexFunc(list, same); i >= 0 {
+			list[i].Programs = append(list[i].Programs, c.Name)
+		} else {
+			list = append(list, pages.Fix{Programs: []string{c.Name}, Text: c.Fix.Text, Code: c.Fix.Code})
+		}
+	}
+	return list, guessed
 }

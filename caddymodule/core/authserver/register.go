@@ -1,10 +1,7 @@
 package authserver
 
 import (
-	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/base64"
-	"errors"
 	"mime"
 	"net/http"
 	"net/url"
@@ -15,20 +12,18 @@ import (
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/clients"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
-// This file implements dynamic client registration, RFC 7591. Left out: the
-// management protocol of RFC 7592, keys (jwks, jwks_uri) and the methods that
-// need them, software statements (ignored, as §2.3 allows), and members that
-// nothing here uses (logo_uri, tos_uri, policy_uri, contacts, software_id …):
-// they are not registered and so not echoed.
+// This file implements dynamic client registration, RFC 7591. Left out: software
+// statements (ignored, as §2.3 allows), and members that nothing here uses
+// (logo_uri, tos_uri, policy_uri, contacts, software_id …): they are not
+// registered and so not echoed.
 
 const (
-	maxRedirectURIs = 20
-	maxClientName   = 100  // runes
-	maxClientURI    = 256  // bytes
-	maxClientID     = 3072 // bytes; what real clients send stays below 1 KiB
+	maxClientName = 100 // runes
+	maxClientURI  = 256 // bytes
 )
 
 // registrationRequest is the client metadata of RFC 7591 §2, as far as it is
@@ -45,6 +40,14 @@ type registrationRequest struct {
 	JWKS                    jsontext.Value `json:"jwks"`
 	JWKSURI                 string         `json:"jwks_uri"`
 	SoftwareStatement       string         `json:"software_statement"`
+
+	// What only an update looks at (RFC 7592 §2.2).
+	ClientID                jsontext.Value `json:"client_id"`
+	ClientSecret            jsontext.Value `json:"client_secret"`
+	ClientSecretExpiresAt   jsontext.Value `json:"client_secret_expires_at"`
+	ClientIDIssuedAt        jsontext.Value `json:"client_id_issued_at"`
+	RegistrationClientURI   jsontext.Value `json:"registration_client_uri"`
+	RegistrationAccessToken jsontext.Value `json:"registration_access_token"`
 }
 
 func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
@@ -62,21 +65,40 @@ func (s *Server) serveRegister(w http.ResponseWriter, r *http.Request) {
 }
 
 func (s *Server) registerRequest(w http.ResponseWriter, r *http.Request) (*oauth.ClientInformation, error) {
+	if err := s.bounded(w, r, s.registrations); err != nil {
+		return nil, err
+	}
 	if err := s.checkInitialAccess(w, r); err != nil {
 		return nil, err
 	}
-	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/json" {
-		return nil, oauth.Errorf(oauth.CodeInvalidClientMetadata, "send the client metadata as application/json (RFC 7591 section 3.1)")
-	}
-	body, err := readBody(w, r)
+	req, err := readMetadata(w, r)
 	if err != nil {
 		return nil, err
 	}
-	var req registrationRequest
-	if err := json.Unmarshal(body, &req); err != nil {
-		return nil, oauth.Errorf(oauth.CodeInvalidClientMetadata, "the body is not a JSON object of client metadata with unique names and the types of RFC 7591 section 2").WithCause(err)
+	c, err := s.clientMetadata(req)
+	if err != nil {
+		return nil, err
 	}
-	return s.register(req)
+	if c.ID, err = s.sealClient(c); err != nil {
+		return nil, err
+	}
+	return s.clientInformation(c)
+}
+
+// readMetadata reads client metadata from a request's body.
+func readMetadata(w http.ResponseWriter, r *http.Request) (registrationRequest, error) {
+	var req registrationRequest
+	if mt, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || mt != "application/json" {
+		return req, oauth.Errorf(oauth.CodeInvalidClientMetadata, "send the client metadata as application/json (RFC 7591 section 3.1)")
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return req, err
+	}
+	if err := json.Unmarshal(body, &req); err != nil {
+		return req, oauth.Errorf(oauth.CodeInvalidClientMetadata, "the body is not a JSON object of client metadata with unique names and the types of RFC 7591 section 2").WithCause(err)
+	}
+	return req, nil
 }
 
 // checkInitialAccess demands the initial access token where one is configured
@@ -86,58 +108,68 @@ func (s *Server) checkInitialAccess(w http.ResponseWriter, r *http.Request) erro
 	if want == "" {
 		return nil
 	}
-	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if !strings.EqualFold(scheme, "Bearer") {
+	token, sent := bearer(r)
+	if !sent {
 		w.Header().Set("WWW-Authenticate", "Bearer")
 		return oauth.Errorf(oauth.CodeInvalidToken, "registration here needs an initial access token: ask the operator for one")
 	}
-	got, expected := sha256.Sum256([]byte(token)), sha256.Sum256([]byte(want))
-	if subtle.ConstantTimeCompare(got[:], expected[:]) != 1 {
+	if !sameSecret(token, want) {
 		w.Header().Set("WWW-Authenticate", `Bearer error="invalid_token"`)
 		return oauth.Errorf(oauth.CodeInvalidToken, "this is not the initial access token")
 	}
 	return nil
 }
 
-// register checks the metadata, fills in what was left out and seals it.
-func (s *Server) register(req registrationRequest) (*oauth.ClientInformation, error) {
+// bearer returns the bearer token of a request (RFC 6750 §2.1) and whether one
+// was sent. Two of them are none that is any good.
+func bearer(r *http.Request) (token string, sent bool) {
+	headers := r.Header.Values("Authorization")
+	if len(headers) == 0 {
+		return "", false
+	}
+	scheme, token, _ := strings.Cut(headers[0], " ")
+	if len(headers) > 1 {
+		return "", true
+	}
+	return token, strings.EqualFold(scheme, "Bearer")
+}
+
+// clientMetadata checks the metadata and fills in what was left out: everything
+// about a dynamic client but its id.
+func (s *Server) clientMetadata(req registrationRequest) (Client, error) {
 	uris, err := s.registerRedirectURIs(req)
 	if err != nil {
-		return nil, err
+		return Client{}, err
 	}
 	c := Client{
+		Origin:       ClientDynamic,
 		Name:         cleanName(req.ClientName),
 		URI:          cleanURI(req.ClientURI),
 		RedirectURIs: uris,
 		Issued:       s.now(),
 	}
 	if c.ApplicationType, err = applicationType(req.ApplicationType, uris); err != nil {
-		return nil, err
+		return Client{}, err
 	}
-	if c.AuthMethod, err = authMethod(req); err != nil {
-		return nil, err
+	if err = takeAuthMethod(&c, req); err != nil {
+		return Client{}, err
+	}
+	if c.AuthMethod == oauth.AuthMethodNone && clients.NeedSecret(uris) {
+		// RFC 7591 §3.2.1 lets a server replace what was asked for. These know
+		// client_secret_post only.
+		c.AuthMethod = oauth.AuthMethodPost
 	}
 	if c.GrantTypes, err = grantTypes(req); err != nil {
-		return nil, err
+		return Client{}, err
 	}
-	scope, err := s.registerScope(req.Scope)
-	if err != nil {
-		return nil, err
+	if c.Wish, err = s.registerScope(req.Scope); err != nil {
+		return Client{}, err
 	}
-	if err := checkSoftwareStatement(req.SoftwareStatement); err != nil {
-		return nil, err
-	}
-	if c.ID, err = s.sealClient(c); err != nil {
-		return nil, oauth.Unavailable(err)
-	}
-	if len(c.ID) > maxClientID {
-		return nil, oauth.Errorf(oauth.CodeInvalidClientMetadata, "the client metadata is too long: register fewer or shorter redirect URIs")
-	}
-	return s.clientInformation(c, scope)
+	return c, checkSoftwareStatement(req.SoftwareStatement)
 }
 
 // clientInformation is the answer of RFC 7591 §3.2.1.
-func (s *Server) clientInformation(c Client, scope oauth.Scope) (*oauth.ClientInformation, error) {
+func (s *Server) clientInformation(c Client) (*oauth.ClientInformation, error) {
 	info := &oauth.ClientInformation{
 		ClientID:                c.ID,
 		ClientIDIssuedAt:        c.Issued.Unix(),
@@ -148,9 +180,14 @@ func (s *Server) clientInformation(c Client, scope oauth.Scope) (*oauth.ClientIn
 		ResponseTypes:           []string{"code"},
 		TokenEndpointAuthMethod: c.AuthMethod,
 		ApplicationType:         c.ApplicationType,
-		Scope:                   scope.String(),
+		Scope:                   s.told(c.Wish).String(),
+		JWKS:                    c.JWKS,
+		JWKSURI:                 c.JWKSURI,
 	}
-	if c.AuthMethod != oauth.AuthMethodNone {
+	if err := s.addManagement(info, c.Version); err != nil {
+		return nil, oauth.Unavailable(err)
+	}
+	if c.hasSecret() {
 		secret, err := s.clientSecret(c)
 		if err != nil {
 			return nil, oauth.Unavailable(err)
@@ -161,35 +198,14 @@ func (s *Server) clientInformation(c Client, scope oauth.Scope) (*oauth.ClientIn
 	return info, nil
 }
 
-// registerRedirectURIs returns the redirect URIs that can be registered. A URI
-// with a private-use scheme that is not allowed is left out as long as another
-// one is good, because clients send one list for all their editions; anything
-// dangerous refuses the whole registration.
+// registerRedirectURIs returns the redirect URIs that can be registered, by the
+// policy.
 func (s *Server) registerRedirectURIs(req registrationRequest) ([]string, error) {
 	var uris []string
-	if err := json.Unmarshal(req.RedirectURIs, &uris); err != nil || len(uris) == 0 {
+	if err := json.Unmarshal(req.RedirectURIs, &uris); err != nil {
 		return nil, oauth.Errorf(oauth.CodeInvalidRedirectURI, "redirect_uris must be a list of at least one URI")
 	}
-	if len(uris) > maxRedirectURIs {
-		return nil, oauth.Errorf(oauth.CodeInvalidRedirectURI, "redirect_uris has %d entries, the limit is %d", len(uris), maxRedirectURIs)
-	}
-	var good []string
-	var left error
-	for i, uri := range uris {
-		err := oauth.CheckRedirectURI(uri, s.cfg.Registration.RedirectSchemes)
-		switch {
-		case errors.Is(err, oauth.ErrSchemeNotAllowed):
-			left = err
-		case err != nil:
-			return nil, oauth.Errorf(oauth.CodeInvalidRedirectURI, "redirect_uris[%d] %v", i, err)
-		case !slices.Contains(good, uri):
-			good = append(good, uri)
-		}
-	}
-	if len(good) == 0 {
-		return nil, oauth.Errorf(oauth.CodeInvalidRedirectURI, "the redirect URI %v; the operator can allow it with redirect_schemes", left)
-	}
-	return good, nil
+	return s.cfg.Registration.redirects().Select(uris)
 }
 
 // applicationType applies OpenID Connect Dynamic Client Registration §2: a web
@@ -218,21 +234,28 @@ func isLoopbackHTTPS(uri string) bool {
 	return err == nil && oauth.IsLoopbackHost(u.Host)
 }
 
-// authMethod returns the registered method. RFC 7591 §2 makes
-// client_secret_basic the default; this server replaces it by none and says so
-// in the answer, because MCP clients that name no method are public.
-func authMethod(req registrationRequest) (string, error) {
+// takeAuthMethod takes over the method, and the keys that go with it. RFC 7591 §2
+// makes client_secret_basic the default; this server replaces it by none and says
+// so in the answer, because MCP clients that name no method are public. Keys that
+// no method uses are not registered.
+func takeAuthMethod(c *Client, req registrationRequest) error {
 	if len(req.JWKS) > 0 && string(req.JWKS) != "null" && req.JWKSURI != "" {
-		return "", oauth.Errorf(oauth.CodeInvalidClientMetadata, "jwks and jwks_uri exclude each other (RFC 7591 section 2)")
+		return oauth.Errorf(oauth.CodeInvalidClientMetadata, "jwks and jwks_uri exclude each other (RFC 7591 section 2)")
 	}
-	switch m := req.TokenEndpointAuthMethod; m {
+	c.AuthMethod = req.TokenEndpointAuthMethod
+	switch c.AuthMethod {
 	case "":
-		return oauth.AuthMethodNone, nil
+		c.AuthMethod = oauth.AuthMethodNone
 	case oauth.AuthMethodNone, oauth.AuthMethodPost, oauth.AuthMethodBasic:
-		return m, nil
+	case oauth.AuthMethodPrivateKeyJWT:
+		if err := takeKeys(c, req.JWKS, req.JWKSURI); err != nil {
+			return oauth.Errorf(oauth.CodeInvalidClientMetadata, "the client can't be registered: %v", err)
+		}
 	default:
-		return "", oauth.Errorf(oauth.CodeInvalidClientMetadata, "token_endpoint_auth_method is not supported: use %s", strings.Join(authMethods, ", "))
+		return oauth.Errorf(oauth.CodeInvalidClientMetadata, "token_endpoint_auth_method is not supported: use %s, %s, %s or %s",
+			oauth.AuthMethodNone, oauth.AuthMethodPost, oauth.AuthMethodBasic, oauth.AuthMethodPrivateKeyJWT)
 	}
+	return nil
 }
 
 // grantTypes keeps what this server has and leaves out the rest, which the
@@ -251,18 +274,28 @@ func grantTypes(req registrationRequest) ([]string, error) {
 	return slices.DeleteFunc(both, func(g string) bool { return !slices.Contains(req.GrantTypes, g) }), nil
 }
 
-// registerScope answers a wish: what the client may ask for later is limited
-// by the configuration and not by what it registered.
+// registerScope reads a wish: what the client may ask for later is limited by
+// the configuration and not by what it registered. It returns nil for all.
 func (s *Server) registerScope(wish string) (oauth.Scope, error) {
 	asked, ok := oauth.ParseScope(wish)
 	if !ok {
 		return nil, oauth.Errorf(oauth.CodeInvalidClientMetadata, "scope has a character that RFC 6749 section 3.3 does not allow")
 	}
-	supported := s.cfg.scopesSupported()
-	if known := asked.Intersect(supported); len(known) > 0 {
+	all := s.unvettedScopes()
+	if known := asked.Intersect(all); !known.ContainsAll(all) {
 		return known, nil
 	}
-	return supported, nil
+	return nil, nil
+}
+
+// told is the scope that a client with this wish is told, in the configuration
+// of now.
+func (s *Server) told(wish oauth.Scope) oauth.Scope {
+	all := s.unvettedScopes()
+	if known := wish.Intersect(all); len(known) > 0 {
+		return known
+	}
+	return all
 }
 
 // checkSoftwareStatement refuses what is not even shaped like one; others are

@@ -56,16 +56,16 @@ func TestRevocationSetFollowsTheStore(t *testing.T) {
 func TestWatch(t *testing.T) {
 	set := NewRevocationSet()
 	ended := make(chan string, 3)
-	set.Watch("a", func() { ended <- "a" })
-	stop := set.Watch("a", func() { ended <- "stopped" })
-	set.Watch("b", func() { ended <- "b" })
+	set.Watch(Watched{GrantID: "a"}, func() { ended <- "a" })
+	stop := set.Watch(Watched{GrantID: "a"}, func() { ended <- "stopped" })
+	set.Watch(Watched{GrantID: "b"}, func() { ended <- "b" })
 	stop()
 	set.add(store.Revocation{GrantID: "a", Until: time.Now().Add(time.Hour)})
 	set.add(store.Revocation{GrantID: "a", Until: time.Now().Add(time.Hour)})
 	if got := <-ended; got != "a" || len(ended) != 0 {
 		t.Errorf("ended: %s and %d more", got, len(ended))
 	}
-	set.Watch("a", func() { ended <- "late" })
+	set.Watch(Watched{GrantID: "a"}, func() { ended <- "late" })
 	if got := <-ended; got != "late" {
 		t.Errorf("watching a revoked grant: %s", got)
 	}

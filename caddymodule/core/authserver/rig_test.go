@@ -55,7 +55,17 @@ func (r *rig) Observe(_ context.Context, e oauth.Event) {
 	r.events = append(r.events, e)
 }
 
-func (r *rig) pass(d time.Duration) { r.clock = r.clock.Add(d) }
+func (r *rig) pass(d time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.clock = r.clock.Add(d)
+}
+
+func (r *rig) now() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.clock
+}
 
 func newRig(tb testing.TB, edit func(*Config, *Deps)) *rig {
 	tb.Helper()
@@ -65,7 +75,8 @@ func newRig(tb testing.TB, edit func(*Config, *Deps)) *rig {
 		tb.Fatal(err)
 	}
 	cfg := Config{Issuer: testIssuer, Resources: []Resource{{URIs: []string{testResource}, Scopes: DefaultScopes}}, AllowUnattended: true}
-	deps := Deps{Store: r.store, Keys: ring, Revoked: NewRevocationSet(), Logins: []login.Method{alice{}}, Observer: r, Now: func() time.Time { return r.clock }}
+	cfg.Registration.Rate = Rate{PerAddress: -1, Total: -1}
+	deps := Deps{Store: r.store, Keys: ring, Revoked: NewRevocationSet(), Logins: []login.Method{alice{}}, Observer: r, Now: r.now}
 	if edit != nil {
 		edit(&cfg, &deps)
 	}

@@ -60,7 +60,7 @@ func TestRealClientsHaveShortIDs(t *testing.T) {
 		if n := len(info.ClientID); n > 1024 {
 			t.Errorf("%d bytes for %s", n, metadata)
 		}
-		if _, err := r.client(info.ClientID); err != nil {
+		if _, err := r.client(t.Context(), info.ClientID); err != nil {
 			t.Errorf("%s: %v", metadata, err)
 		}
 	}
@@ -74,7 +74,7 @@ func FuzzClientID(f *testing.F) {
 	f.Add(strings.Repeat("A", 100))
 	f.Add("https://claude.ai/oauth/mcp-oauth-client-metadata")
 	f.Fuzz(func(t *testing.T, id string) {
-		if c, err := r.client(id); err == nil && id != good {
+		if c, err := r.client(t.Context(), id); err == nil && id != good {
 			t.Fatalf("%q is client %+v", id, c)
 		}
 	})

@@ -25,8 +25,16 @@ type Server struct {
 	routes  map[string]route
 	docs    docs
 
-	secretFailures *limiter // by address and client
-	codeFailures   *limiter // by grant id
+	documents *documents // nil if they are off
+
+	registrations   *throttle
+	changes         *throttle // of registrations
+	secretFailures  *limiter  // by network and client
+	inactiveAnswers *limiter  // by network and client
+	codeFailures    *limiter  // by grant id
+	secrets         *clientSecrets
+	opaque          []opaqueTokens
+	personal        *personalMemory
 }
 
 // Route says where an endpoint is and which methods it answers.
@@ -58,6 +66,9 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	if err := errors.Join(cfg.Check(), cfg.checkResources()); err != nil {
 		return nil, err
 	}
+	if err := cfg.place(); err != nil {
+		return nil, err
+	}
 	issuer, err := url.Parse(cfg.Issuer)
 	if err != nil {
 		return nil, err // check has parsed it before
@@ -75,7 +86,17 @@ func New(cfg Config, deps Deps) (*Server, error) {
 	}
 	s := &Server{cfg: cfg, deps: deps, base: issuer.Path, local: oauth.IsLoopbackHost(issuer.Host), logins: logins, clients: map[string]Client{}}
 	s.secretFailures = newLimiter(10, time.Minute)
+	s.inactiveAnswers = newLimiter(maxInactive, time.Minute)
 	s.codeFailures = newLimiter(3, maxCodeLifetime)
+	s.registrations = newThrottle(cfg.Registration.Rate)
+	s.changes = newWideThrottle(changesRate, siteBits)
+	if !cfg.Documents.Off && deps.Fetch != nil {
+		s.documents = newDocuments(s)
+	}
+	if s.secrets, err = newClientSecrets(cfg.Clients); err != nil {
+		return nil, err
+	}
+	s.personal, s.opaque = newPersonalMemory(), []opaqueTokens{personalKind{s}}
 	for _, c := range cfg.Clients {
 		s.clients[c.ID] = c
 	}
@@ -110,11 +131,18 @@ func (s *Server) mount() {
 	add(oauthRoot+"/jwks.json", get, scripts, s.noted(oauthRoot+"/jwks.json", s.serveJWKS))
 	add(s.base+authorizePath, []string{"GET", "HEAD", "POST"}, people, s.serveAuthorize)
 	s.mountPeople(add)
-	add(oauthRoot+"/token", post, scripts, s.serveToken)
+	add(s.base+tokenPath, post, scripts, s.serveToken)
+	add(s.base+revokePath, post, scripts, s.serveRevoke)
+	if s.introspects() {
+		add(s.base+introspectPath, post, programs, s.serveIntrospect)
+	}
 	add(oauthRoot+"/health", get, programs, s.serveHealth)
 	s.docs.mount(s.site, oauthRoot, func(path string, h http.HandlerFunc) { add(path, get, people, s.noted(path, h)) })
 	if !s.cfg.Registration.Off {
 		add(oauthRoot+"/register", post, scripts, s.serveRegister)
+		if !s.cfg.Registration.NoManagement {
+			add(s.base+managePath, []string{"GET", "HEAD", "PUT", "DELETE"}, scripts, s.serveClient)
+		}
 	}
 	if s.cfg.RootPaths && s.base == "" {
 		for _, name := range []string{"/authorize", "/token", "/register"} {
@@ -133,6 +161,9 @@ func (s *Server) mountPeople(add func(string, []string, audience, http.HandlerFu
 	add(s.base+accountPath, []string{"GET", "HEAD", "POST"}, people, s.serveAccount)
 	if s.cfg.Logo.Data != nil {
 		add(s.base+logoPath, []string{"GET", "HEAD"}, people, s.noted(s.base+logoPath, s.serveLogo))
+	}
+	if s.documents != nil {
+		add(s.base+clientLogoPath, []string{"GET", "HEAD"}, people, s.noted(s.base+clientLogoPath, s.serveClientLogo))
 	}
 	if s.unattended() {
 		return // nobody signs in or is asked

@@ -24,9 +24,13 @@ type session struct {
 	// ID is new at every sign-in (OWASP ASVS 3.2.1: no fixation).
 	ID     string       `json:"i"`
 	Person login.Person `json:"p"`
-	// Began and Seen are in milliseconds since 1970.
+	// Began, Seen and Proved are in milliseconds since 1970.
 	Began int64 `json:"b"`
 	Seen  int64 `json:"s"`
+	// Proved is when the person proved who they are, which may be long before at
+	// a provider, and Forced that they were to prove it once more.
+	Proved int64 `json:"a"`
+	Forced bool  `json:"f,omitempty"`
 }
 
 // sealEvery is how old Seen may get before the cookie is sealed anew.
@@ -126,15 +130,16 @@ func (s *Server) sessionExpires(c session) time.Time {
 
 // startSession gives the browser a new session in place of the one it has,
 // which ends.
-func (s *Server) startSession(w http.ResponseWriter, r *http.Request, p login.Person) error {
+func (s *Server) startSession(w http.ResponseWriter, r *http.Request, next session) error {
 	if old, ok := s.openSession(r); ok {
 		until := time.UnixMilli(old.Began).Add(s.cfg.Sessions.Absolute)
 		if err := s.end(r.Context(), store.Revocation{Session: old.ID, Reason: "signed_in_anew", Until: until}); err != nil {
 			return err
 		}
 	}
-	began := s.after(p.Subject).UnixMilli()
-	return s.setSession(w, session{ID: rand.Text(), Person: p, Began: began, Seen: began})
+	next.ID, next.Began = rand.Text(), s.after(next.Person.Subject).UnixMilli()
+	next.Seen = next.Began
+	return s.setSession(w, next)
 }
 
 // after is the time that is noted for what begins now: behind everything that
@@ -165,8 +170,13 @@ func (s *Server) endCodes(ctx context.Context, v visitor) error {
 // codeEnded reports whether the person has ended the code since, with all
 // their programs or all their sessions.
 func (s *Server) codeEnded(c codeData) bool {
-	issued, subject := time.UnixMilli(c.Issued), c.User.Subject
-	return issued.Before(s.deps.Revoked.SignedOut(subject)) || issued.Before(s.deps.Revoked.SignedOut(codesOf(subject)))
+	return s.tookBack(c.User.Subject, time.UnixMilli(c.Issued))
+}
+
+// tookBack reports whether the person has ended all their programs or all their
+// sessions since.
+func (s *Server) tookBack(subject string, since time.Time) bool {
+	return since.Before(s.deps.Revoked.SignedOut(subject)) || since.Before(s.deps.Revoked.SignedOut(codesOf(subject)))
 }
 
 func (s *Server) setSession(w http.ResponseWriter, c session) error {

@@ -28,6 +28,8 @@ type signInPage struct {
 	// both are empty for the account page.
 	query   string
 	request *authorizationRequest
+	// force asks for a sign-in even if a provider still knows the person.
+	force bool
 	// login is the method that was tried, username what was typed, failure
 	// why it did not work.
 	login, username string
@@ -49,11 +51,12 @@ func (s *Server) signInPage(w http.ResponseWriter, r *http.Request, p signInPage
 		return s.unprovenError(p)
 	}
 	var err error
-	if page.Token, err = s.sealPending(w, r, keys.PurposeSignIn, &pending{Query: p.query}); err != nil {
+	if page.Token, err = s.sealPending(w, r, keys.PurposeSignIn, &pending{Query: p.query, Force: p.force}); err != nil {
 		return oauth.Unavailable(err)
 	}
 	if p.request != nil {
-		program := pageProgram(p.request.client, p.request.redirectURI)
+		program := s.program(*p.request)
+		page.Unasked = p.request.client.Trusted && !p.request.prompts(promptConsent)
 		page.Program, page.Resource, page.Scopes = &program, pageResource(p.request.resource), pageScopes(p.request.resource, p.request.scope)
 	}
 	status := http.StatusOK
@@ -107,7 +110,7 @@ func (s *Server) serveSignIn(w http.ResponseWriter, r *http.Request) {
 		s.refusePending(w, r, p, oauth.Errorf(oauth.CodeInvalidRequest, "this way to sign in does not exist here"))
 		return
 	}
-	req, err := s.pendingRequest(p)
+	req, err := s.pendingRequest(r.Context(), p)
 	if err != nil {
 		s.refuse(w, r, authorizationRequest{}, err)
 		return
@@ -126,7 +129,8 @@ type attempt struct {
 func (s *Server) beginSignIn(w http.ResponseWriter, r *http.Request, a attempt, form params) {
 	lr := s.loginRequest(r, a.method)
 	lr.State = newState()
-	lr.Force = a.request != nil && a.request.prompts(promptLogin, promptSelectAccount)
+	a.Force = a.Force || a.request != nil && a.request.prompts(promptLogin, promptSelectAccount)
+	lr.Force = a.Force
 	s.knownDevice(r, a.method, &lr)
 	lr.Form = map[string]string{}
 	for _, f := range a.method.info.Fields {
@@ -152,7 +156,7 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, a attempt,
 		e.Reason, e.Status = "throttled", http.StatusTooManyRequests
 	}
 	s.observe(r, e)
-	page := signInPage{query: a.Query, request: a.request, login: a.method.info.ID, username: form.get("field_username"), failure: failure}
+	page := signInPage{query: a.Query, request: a.request, force: a.Force, login: a.method.info.ID, username: form.get("field_username"), failure: failure}
 	if err := s.signInPage(w, r, page); err != nil {
 		s.refusePending(w, r, a.pending, err)
 	}
@@ -161,7 +165,7 @@ func (s *Server) signInFailed(w http.ResponseWriter, r *http.Request, a attempt,
 // goUpstream sends the browser to a provider. Only here, after the click, does
 // it get the cookie without which it can't come back (SPEC F31).
 func (s *Server) goUpstream(w http.ResponseWriter, r *http.Request, a attempt, step login.Step, state string) {
-	p := pending{Query: a.Query, Login: a.method.info.ID, Save: step.Save}
+	p := pending{Query: a.Query, Force: a.Force, Login: a.method.info.ID, Save: step.Save}
 	sealed, err := s.sealPending(w, r, keys.PurposeUpstream, &p)
 	if err != nil {
 		s.providerFailed(w, r, a, err)
@@ -210,7 +214,7 @@ func (s *Server) serveCallback(w http.ResponseWriter, r *http.Request) {
 		s.refusePending(w, r, p, problem(pages.ProblemForeignForm, http.StatusBadRequest, "the answer comes from another provider than the one that was asked"))
 		return
 	}
-	req, err := s.pendingRequest(p)
+	req, err := s.pendingRequest(r.Context(), p)
 	if err != nil {
 		s.refuse(w, r, authorizationRequest{}, err)
 		return
@@ -252,7 +256,7 @@ func (s *Server) signedIn(w http.ResponseWriter, r *http.Request, a attempt, id 
 		person, err = s.recheck(r.Context(), person) // as every page will
 	}
 	if err == nil {
-		err = s.startSession(w, r, person)
+		err = s.startSession(w, r, session{Person: person, Proved: s.proved(a, id).UnixMilli(), Forced: a.Force})
 	}
 	if err == nil {
 		err = s.rememberDevice(w, a.method, id.Subject)

@@ -17,22 +17,30 @@ import (
 type grant struct {
 	name   string // the grant_type value
 	redeem func(*Server, context.Context, tokenRequest) (redeemed, error)
+	// offered reports whether a client can have it here.
+	offered func(*Server) bool
 }
 
 // grants lists the grant types, in the order of the metadata document. A new
 // one is a file grant_<name>.go and a line here.
 var grants = []grant{
-	{oauth.GrantAuthorizationCode, (*Server).redeemCode},
-	{oauth.GrantRefreshToken, (*Server).redeemRefresh},
+	{oauth.GrantAuthorizationCode, (*Server).redeemCode, always},
+	{oauth.GrantRefreshToken, (*Server).redeemRefresh, always},
+	{oauth.GrantClientCredentials, (*Server).redeemClient, (*Server).actsAlone},
 }
 
-func grantTypesSupported() []string {
-	names := make([]string, len(grants))
-	for i, g := range grants {
-		names[i] = g.name
+// grantTypesOffered lists the grant types that work here.
+func (s *Server) grantTypesOffered() []string {
+	var names []string
+	for _, g := range grants {
+		if g.offered(s) {
+			names = append(names, g.name)
+		}
 	}
 	return names
 }
+
+const tokenPath = "/oauth/token" // below the issuer
 
 // tokenRequest is a token request whose client is authenticated.
 type tokenRequest struct {
@@ -54,10 +62,7 @@ func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	resp, err := s.tokenRequest(w, r, &e)
 	if err != nil {
 		e.Err = err
-		if asOAuthError(err).Code == oauth.CodeInvalidClient && r.Header.Get("Authorization") != "" {
-			// RFC 6749 §5.2: the challenge has the scheme that the client used.
-			w.Header().Set("WWW-Authenticate", `Basic realm="token endpoint"`)
-		}
+		challengeClient(w, r, err)
 		e.Code, e.Status = s.writeError(w, err)
 		s.observe(r, e)
 		return
@@ -74,7 +79,7 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.E
 	if err != nil {
 		return nil, err
 	}
-	g, err := grantType(p)
+	g, err := s.grantType(p)
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +89,8 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.E
 	if err != nil {
 		return nil, err
 	}
-	if !slices.Contains(client.GrantTypes, g.name) {
+	// What became of a document since is judged with the grant (checkDocument).
+	if !slices.Contains(client.GrantTypes, g.name) && (client.Origin != ClientDocument || g.name != oauth.GrantRefreshToken) {
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is not registered for this grant type")
 	}
 	out, err := g.redeem(s, r.Context(), tokenRequest{client, p})
@@ -96,13 +102,13 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.E
 	return s.tokenResponse(out)
 }
 
-func grantType(p params) (grant, error) {
+func (s *Server) grantType(p params) (grant, error) {
 	name := p.get("grant_type")
 	if name == "" {
 		return grant{}, oauth.Errorf(oauth.CodeInvalidRequest, "the parameter grant_type is missing")
 	}
 	for _, g := range grants {
-		if g.name == name {
+		if g.name == name && g.offered(s) {
 			return g, nil
 		}
 	}

@@ -25,13 +25,26 @@ func privateScheme(uri string) string {
 // what it can't make up: where the answer goes.
 func pageProgram(c Client, redirectURI string) pages.Program {
 	p := pages.Program{
-		Name: c.Name, RedirectURI: redirectURI, Website: c.URI, Verified: c.Trusted,
+		Name: c.Name, RedirectURI: redirectURI, Website: c.URI, Verified: c.Origin == ClientConfigured,
 		Loopback: oauth.IsLoopbackRedirect(redirectURI), Scheme: privateScheme(redirectURI),
+	}
+	if u, err := url.Parse(c.ID); err == nil && c.Origin == ClientDocument {
+		p.IDHost = u.Host
 	}
 	if u, err := url.Parse(redirectURI); err == nil && p.Scheme == "" {
 		p.Host = u.Host
 		p.Loopback = p.Loopback || oauth.IsLoopbackHost(u.Host)
 	}
+	return p
+}
+
+// program is pageProgram with what a page that asks shows besides: the logo of a
+// client's document, and warnings about where the document is.
+func (s *Server) program(req authorizationRequest) pages.Program {
+	p := pageProgram(req.client, req.redirectURI)
+	p.LogoURL = s.logoOf(req.client)
+	p.OnlyLoopback = req.client.loopbackOnly()
+	p.Unfamiliar = p.IDHost != "" && hostIn(s.cfg.Documents.Warn, req.client.ID)
 	return p
 }
 
@@ -62,14 +75,19 @@ func pageMethod(info login.Info) pages.Method {
 
 const logoPath = "/oauth/logo" // below the issuer
 
-// serveLogo answers with the operator's logo. An SVG could hold scripts, so it
-// may do nothing at all where somebody opens it by itself.
+// serveLogo answers with the operator's logo.
 func (s *Server) serveLogo(w http.ResponseWriter, r *http.Request) {
+	writeLogo(w, r, s.cfg.Logo, metadataCache)
+}
+
+// writeLogo answers with a picture. An SVG could hold scripts, so it may do
+// nothing at all where somebody opens it by itself.
+func writeLogo(w http.ResponseWriter, r *http.Request, logo Logo, cache string) {
 	h := w.Header()
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; sandbox")
-	h.Set("Cache-Control", metadataCache)
-	h.Set("Content-Type", s.cfg.Logo.Type)
+	h.Set("Cache-Control", cache)
+	h.Set("Content-Type", logo.Type)
 	if r.Method != http.MethodHead {
-		_, _ = w.Write(s.cfg.Logo.Data) // the client is gone if this fails
+		_, _ = w.Write(logo.Data) // the client is gone if this fails
 	}
 }

@@ -22,17 +22,20 @@ const (
 	PurposeClientSecret seal.Purpose = "client_secret"
 	PurposeCode         seal.Purpose = "code"
 	PurposeRefresh      seal.Purpose = "refresh"
-	PurposeSession      seal.Purpose = "session"  // cookie of a signed-in browser
-	PurposeSignIn       seal.Purpose = "sign_in"  // form of the sign-in page
-	PurposeUpstream     seal.Purpose = "upstream" // cookie of a sign-in at a provider
-	PurposeConsent      seal.Purpose = "consent"  // form of the consent page
-	PurposeAccount      seal.Purpose = "account"  // forms of the account page
-	PurposeDevice       seal.Purpose = "device"   // cookie of a browser that somebody signed in with
+	PurposeSession      seal.Purpose = "session"      // cookie of a signed-in browser
+	PurposeSignIn       seal.Purpose = "sign_in"      // form of the sign-in page
+	PurposeUpstream     seal.Purpose = "upstream"     // cookie of a sign-in at a provider
+	PurposeConsent      seal.Purpose = "consent"      // form of the consent page
+	PurposeAccount      seal.Purpose = "account"      // forms of the account page
+	PurposeDevice       seal.Purpose = "device"       // cookie of a browser that somebody signed in with
+	PurposeRegistration seal.Purpose = "registration" // token that manages a dynamic client
+	PurposeLogo         seal.Purpose = "logo"         // address of a client's logo
 )
 
 var purposes = []seal.Purpose{
 	PurposeClient, PurposeClientSecret, PurposeCode, PurposeRefresh,
 	PurposeSession, PurposeSignIn, PurposeUpstream, PurposeConsent, PurposeAccount, PurposeDevice,
+	PurposeRegistration, PurposeLogo,
 }
 
 // Ring is a snapshot of all keys. It never changes and is safe for concurrent

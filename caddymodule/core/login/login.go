@@ -37,6 +37,14 @@ type Method interface {
 	Recheck(ctx context.Context, id Identity) (Identity, error)
 }
 
+// Directory is a method that keeps its people itself, and can tell of them
+// without their help. It is optional.
+type Directory interface {
+	// Lookup returns a person by their subject, as a sign-in would, with a zero
+	// AuthTime. It returns ErrDenied for those who may not sign in.
+	Lookup(ctx context.Context, subject string) (Identity, error)
+}
+
 // Info describes a method to the flow and to the page that offers it.
 type Info struct {
 	// ID names the method in URLs, logs and grants: lower-case letters, digits
@@ -147,6 +155,9 @@ type Identity struct {
 	GroupsUnknown bool `json:"groups_unknown,omitempty"`
 	// AuthTime is when the person proved who they are.
 	AuthTime time.Time `json:"auth_time"`
+	// AuthTimeUnknown says that a provider which keeps people signed in did not
+	// tell: AuthTime is when it named the person, and the proof may be older.
+	AuthTimeUnknown bool `json:"auth_time_unknown,omitempty"`
 	// Version changes when what the person signs in with changes, such as a
 	// password: Recheck denies an identity with an older one, which ends
 	// sessions at once and grants at their next refresh. It is no credential.

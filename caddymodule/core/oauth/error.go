@@ -13,6 +13,7 @@ const (
 	CodeInvalidGrant            = "invalid_grant"             // RFC 6749 §5.2
 	CodeUnauthorizedClient      = "unauthorized_client"       // RFC 6749 §5.2
 	CodeUnsupportedGrantType    = "unsupported_grant_type"    // RFC 6749 §5.2
+	CodeUnsupportedTokenType    = "unsupported_token_type"    // RFC 7009 §2.2.1
 	CodeUnsupportedResponseType = "unsupported_response_type" // RFC 6749 §4.1.2.1
 	CodeInvalidScope            = "invalid_scope"             // RFC 6749 §5.2
 	CodeAccessDenied            = "access_denied"             // RFC 6749 §4.1.2.1

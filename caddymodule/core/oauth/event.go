@@ -11,14 +11,30 @@ const (
 	EventAuthorize EventKind = "authorize"
 	EventToken     EventKind = "token"
 	EventRevoke    EventKind = "revoke"
-	EventSignIn    EventKind = "sign_in"
-	EventSignOut   EventKind = "sign_out"
-	EventCall      EventKind = "call"
-	EventDevToken  EventKind = "dev_token"
-	EventKeys      EventKind = "keys"
+	// EventIntrospect is a question of a resource server about a token.
+	EventIntrospect EventKind = "introspect"
+	EventSignIn     EventKind = "sign_in"
+	EventSignOut    EventKind = "sign_out"
+	EventCall       EventKind = "call"
+	EventDevToken   EventKind = "dev_token"
+	EventKeys       EventKind = "keys"
+	// EventPersonalToken is a personal access token that was made; its end is a
+	// revocation like every other.
+	EventPersonalToken EventKind = "personal_token"
+	// EventClientMetadata is a client's metadata document that was fetched, or
+	// could not be.
+	EventClientMetadata EventKind = "client_metadata"
 	// EventRequest is a request to the authorization server that is none of
 	// the above: a document, a page, or one that no endpoint took.
 	EventRequest EventKind = "request"
+)
+
+// The reasons of an EventClientMetadata: where the metadata come from.
+const (
+	DocumentFetched = "fetched"          // from the document's host
+	DocumentStale   = "stale_document"   // an older answer, because the host fails
+	DocumentBundled = "bundled_document" // the copy that comes with this server
+	DocumentFailed  = "failed"           // from nowhere
 )
 
 // Event is what an operator may know about one step of the protocol.

@@ -1,5 +1,7 @@
 package oauth
 
+import "encoding/json"
+
 // WellKnown suffixes (RFC 8615) that this server answers.
 const (
 	WellKnownServer   = "/.well-known/oauth-authorization-server"
@@ -14,19 +16,29 @@ const (
 // Not included: signed_metadata, and the members of endpoints that this server
 // does not have.
 type ServerMetadata struct {
-	Issuer                            string   `json:"issuer"`
-	AuthorizationEndpoint             string   `json:"authorization_endpoint"`
-	TokenEndpoint                     string   `json:"token_endpoint"`
-	JWKSURI                           string   `json:"jwks_uri"`
-	RegistrationEndpoint              string   `json:"registration_endpoint,omitempty"`
-	ScopesSupported                   []string `json:"scopes_supported,omitempty"`
-	ResponseTypesSupported            []string `json:"response_types_supported"`
-	ResponseModesSupported            []string `json:"response_modes_supported"`
-	GrantTypesSupported               []string `json:"grant_types_supported"`
+	Issuer                        string   `json:"issuer"`
+	AuthorizationEndpoint         string   `json:"authorization_endpoint"`
+	TokenEndpoint                 string   `json:"token_endpoint"`
+	JWKSURI                       string   `json:"jwks_uri"`
+	RegistrationEndpoint          string   `json:"registration_endpoint,omitempty"`
+	ScopesSupported               []string `json:"scopes_supported,omitempty"`
+	ResponseTypesSupported        []string `json:"response_types_supported"`
+	ResponseModesSupported        []string `json:"response_modes_supported"`
+	GrantTypesSupported           []string `json:"grant_types_supported"`
+	CodeChallengeMethodsSupported []string `json:"code_challenge_methods_supported"`
+	ServiceDocumentation          string   `json:"service_documentation,omitempty"`
+	ProtectedResources            []string `json:"protected_resources,omitempty"`
+
+	// How clients authenticate at each endpoint. The algorithms are those of
+	// private_key_jwt, and left out where it is.
 	TokenEndpointAuthMethodsSupported []string `json:"token_endpoint_auth_methods_supported"`
-	CodeChallengeMethodsSupported     []string `json:"code_challenge_methods_supported"`
-	ServiceDocumentation              string   `json:"service_documentation,omitempty"`
-	ProtectedResources                []string `json:"protected_resources,omitempty"`
+	TokenEndpointAuthAlgorithms       []string `json:"token_endpoint_auth_signing_alg_values_supported,omitempty"`
+	RevocationEndpoint                string   `json:"revocation_endpoint"`
+	RevocationAuthMethods             []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgorithms          []string `json:"revocation_endpoint_auth_signing_alg_values_supported,omitempty"`
+	IntrospectionEndpoint             string   `json:"introspection_endpoint,omitempty"`
+	IntrospectionAuthMethods          []string `json:"introspection_endpoint_auth_methods_supported,omitempty"`
+	IntrospectionAuthAlgorithms       []string `json:"introspection_endpoint_auth_signing_alg_values_supported,omitempty"`
 
 	// IssParameterSupported is authorization_response_iss_parameter_supported
 	// of RFC 9207 §3.
@@ -62,12 +74,15 @@ const (
 	AuthMethodNone  = "none"
 	AuthMethodPost  = "client_secret_post"
 	AuthMethodBasic = "client_secret_basic"
+	// AuthMethodPrivateKeyJWT is of RFC 7523 and OpenID Connect Core §9.
+	AuthMethodPrivateKeyJWT = "private_key_jwt"
 )
 
 // Grant types (RFC 7591 §2).
 const (
 	GrantAuthorizationCode = "authorization_code"
 	GrantRefreshToken      = "refresh_token"
+	GrantClientCredentials = "client_credentials"
 )
 
 // Application types (OpenID Connect Dynamic Client Registration §2).
@@ -78,10 +93,8 @@ const (
 
 // ClientInformation is the answer to a registration (RFC 7591 §3.2.1): every
 // registered member, also those that the server filled in or changed. Empty
-// members are left out and never null.
-//
-// registration_client_uri and registration_access_token (RFC 7592) are not
-// included.
+// members are left out and never null. It is also the answer of the client
+// configuration endpoint (RFC 7592 §3), with the last two members.
 type ClientInformation struct {
 	ClientID                string   `json:"client_id"`
 	ClientSecret            string   `json:"client_secret,omitempty"`
@@ -95,6 +108,11 @@ type ClientInformation struct {
 	TokenEndpointAuthMethod string   `json:"token_endpoint_auth_method"`
 	ApplicationType         string   `json:"application_type,omitempty"`
 	Scope                   string   `json:"scope,omitempty"`
+	// JWKS and JWKSURI are the keys of a private_key_jwt client, one of the two.
+	JWKS                    json.RawMessage `json:"jwks,omitempty"`
+	JWKSURI                 string          `json:"jwks_uri,omitempty"`
+	RegistrationClientURI   string          `json:"registration_client_uri,omitempty"`
+	RegistrationAccessToken string          `json:"registration_access_token,omitempty"`
 }
 
 // TokenResponse is the success answer of the token endpoint (RFC 6749 §5.1).

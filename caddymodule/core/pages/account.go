@@ -10,6 +10,16 @@ const (
 	DoneRevokedAll = "revoked_all"
 	// DoneGone says that the program was not there any more.
 	DoneGone = "gone"
+	// DoneTokenRevoked says that a personal access token was removed.
+	DoneTokenRevoked = "token_revoked"
+	// DoneTokenMade says that the form was used before, and its token shown then.
+	DoneTokenMade = "token_made"
+	// DoneTokenNoName and the following say why none was made.
+	DoneTokenNoName  = "token_no_name"
+	DoneTokenNoScope = "token_no_scope"
+	DoneTokenTooMany = "token_too_many"
+	// DoneTokenTooOften is for too many within an hour.
+	DoneTokenTooOften = "token_too_often"
 )
 
 // Account is the page on which people see the programs that they let in, and
@@ -30,6 +40,8 @@ type Account struct {
 	CanSignOut bool
 	// Done says what was just done: one of the Done constants, or empty.
 	Done string
+	// Tokens is the part about personal access tokens; nil: there is none.
+	Tokens *Tokens
 }
 
 // Grant is a program that a person let in.
@@ -52,6 +64,10 @@ type accountView struct {
 	Action, Token string
 	CanSignOut    bool
 	Done          string
+	Tokens        *tokensView
+	// RevokeAll is what removing all is called, and RevokeAllHint what it says it
+	// does; both are empty if there is nothing.
+	RevokeAll, RevokeAllHint string
 }
 
 type grantView struct {
@@ -71,7 +87,16 @@ func (p Account) draw(_ *Site, t *words) (drawing, error) {
 	}
 	view := accountView{
 		Person: newPersonView(p.Person), More: p.More, Action: p.Action, Token: p.Token,
-		CanSignOut: p.CanSignOut, Done: t.Account.Done[p.Done],
+		CanSignOut: p.CanSignOut, Done: t.Account.Done[p.Done], Tokens: newTokensView(t, p.Tokens),
+	}
+	if len(p.Grants) > 0 {
+		view.RevokeAll, view.RevokeAllHint = t.Account.RevokeAll, t.Account.RevokeAllHint
+	}
+	if p.Tokens != nil && len(p.Tokens.Tokens) > 0 {
+		view.RevokeAll, view.RevokeAllHint = t.Token.RevokeAll, t.Token.RevokeAllHint
+	}
+	if p.Tokens != nil && p.Done == DoneRevokedAll {
+		view.Done = t.Token.RevokedAll
 	}
 	for i, g := range p.Grants {
 		v := grantView{
@@ -84,5 +109,5 @@ func (p Account) draw(_ *Site, t *words) (drawing, error) {
 		}
 		view.Grants = append(view.Grants, v)
 	}
-	return drawing{template: accountTemplate, title: t.Account.Title, page: view, asks: len(p.Grants) > 0 || p.CanSignOut}, nil
+	return drawing{template: accountTemplate, title: t.Account.Title, page: view, asks: view.Tokens.asks() || len(p.Grants) > 0 || p.CanSignOut}, nil
 }

@@ -11,6 +11,8 @@ var chineseError = errorWords{
 	Details:       "供开发者参考的详细信息",
 	RequestID:     "请求编号",
 	RequestIDHint: "寻求帮助时请附上此编号：凭它可以找到相应的日志。",
+	Guess:         "该请求看起来像是来自下面的某个程序。任何程序都可以伪装成这样，因此仅供参考。",
+	IfProgram:     "如果这是 {program}",
 }
 
 var chineseOtherError = explanation{
@@ -34,13 +36,21 @@ var chineseUnknownClient = explanation{
 	Title: "需要重新连接该程序",
 	What:  "把您带到这里的程序使用了一个本服务器不认识的注册信息。",
 	Why:   "程序只在这里注册一次，然后记住结果。这个程序记住的注册信息已经失效：可能是服务器被重新安装，密钥被更换，或者此地址以前属于另一台服务器。您的账号没有问题。程序需要忘掉旧的注册信息，之后它会自行重新注册。",
-	Steps: []Step{
-		{Who: "Claude Code", Text: "输入下面的命令，选择此服务器，先选择 Clear authentication，再选择 Authenticate。", Code: "/mcp"},
-		{Who: "Claude（网页、桌面、手机）和 ChatGPT", Text: "打开设置，移除该连接器，然后重新添加。"},
-		{Who: "Cursor", Text: "在设置的 MCP 部分退出此服务器并重新连接。如果没有帮助，请移除该服务器并重新添加。"},
-		{Who: "VS Code", Text: "在命令面板中运行 Authentication: Remove Dynamic Authentication Providers，选择此服务器，然后重新启动它。"},
-		{Who: "mcp-remote（供无法自行登录的程序使用）", Text: "关闭程序，删除 mcp-remote 保存注册信息的文件夹，然后重新启动程序。在 Windows 上，该文件夹是您用户文件夹中的 .mcp-auth。", Code: "rm -rf ~/.mcp-auth"},
-	},
+	Steps: []Step{{Who: "其他程序", Text: "在程序中移除与此服务器的连接，然后重新添加。如果没有帮助，请在程序中查找退出此服务器或清除其身份验证的方法。"}},
+}
+
+// chineseFixes are the words for the fixes of core/clients.
+var chineseFixes = map[string]string{
+	"antigravity_authenticate": "打开代理设置，选择 Customizations，然后点击此服务器旁边的 Authenticate。",
+	"claude_code":              "在程序中输入 /mcp，选择此服务器，然后选择 Clear authentication。或者运行下面的命令，并将 NAME 换成此服务器在程序中的名称：",
+	"command":                  "运行下面的命令，并将 NAME 换成此服务器在程序中的名称：",
+	"copilot_folder":           "关闭程序，删除它保存注册信息的文件夹，然后重新启动。在 Windows 上，该文件夹是您用户文件夹中 .copilot 文件夹里的 mcp-oauth-config。",
+	"cursor_logout":            "在设置的 MCP 部分退出此服务器并重新连接。如果没有帮助，请移除该服务器并重新添加。",
+	"gemini_auth":              "在程序中输入下面的内容，并将 NAME 换成此服务器在程序中的名称：",
+	"inspector_clear":          "打开此服务器的设置，选择 Clear stored OAuth state，然后重新连接。",
+	"mcp_remote_folder":        "无法自行登录的程序会使用它。关闭程序，删除 mcp-remote 保存注册信息的文件夹，然后重新启动程序。在 Windows 上，该文件夹是您用户文件夹中的 .mcp-auth。",
+	"remove_connector":         "打开设置，移除该连接器，然后重新添加。",
+	"vscode_providers":         "在命令面板中运行 Authentication: Remove Dynamic Authentication Providers，选择此服务器，然后重新启动它。",
 }
 
 // chineseAgain are the steps where trying again is all there is.
@@ -213,6 +223,16 @@ var chineseProblems = map[string]explanation{
 		Steps: []Step{
 			{Text: "请使用提供给您的登录地址，而不是数字地址或内部名称。"},
 			{Text: "如果您用的就是该地址，请告知本服务器的管理员，并附上请求编号：日志中记录了缺少什么。"},
+		},
+	},
+	ProblemDocument: {
+		Title: "本服务器无法确认这是哪个程序",
+		What:  "该程序通过互联网上的一份文档说明自己的身份。本服务器没能取得这份文档，或者不接受它。",
+		Why:   "可能是该程序的网站出现故障或拒绝本服务器访问，可能是文档中有错误，也可能是本服务器的管理员不接受由那里说明的程序。您的账号没有问题。",
+		Steps: []Step{
+			{Text: "稍等一分钟，返回程序并重新连接。"},
+			{Text: "检查该程序是否有更新。"},
+			{Text: "如果再次出现此页面，请将下面的详细信息发给本服务器的管理员：原因在服务器的日志中。管理员也可以给您一个 client_id，供您填入程序。"},
 		},
 	},
 	ProblemTooLong: {

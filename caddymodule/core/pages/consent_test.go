@@ -77,6 +77,44 @@ func TestConsentWarnings(t *testing.T) {
 	}
 }
 
+// TestConsentDocument: SPEC E16 to E18. What a page says of a program that a
+// document describes, and whose picture it shows.
+func TestConsentDocument(t *testing.T) {
+	const impostor, unfamiliar = "any program on this computer can use the same description", "look twice at programs that client.example describes"
+	for name, c := range map[string]struct {
+		program Program
+		want    []string
+		not     []string
+	}{
+		"no document":    {Program{Host: "x.example", OnlyLoopback: true, Unfamiliar: true}, nil, []string{impostor, unfamiliar}},
+		"document":       {Program{Host: "x.example", IDHost: "client.example"}, []string{"x.example", "client.example"}, []string{impostor, unfamiliar}},
+		"only loopback":  {Program{Host: "127.0.0.1:1", Loopback: true, IDHost: "client.example", OnlyLoopback: true}, []string{impostor, "client.example"}, []string{unfamiliar}},
+		"warned of":      {Program{Host: "client.example", IDHost: "client.example", Unfamiliar: true}, []string{unfamiliar}, []string{impostor}},
+		"both":           {Program{Host: "127.0.0.1:1", IDHost: "client.example", OnlyLoopback: true, Unfamiliar: true}, []string{impostor, unfamiliar}, nil},
+		"a hostile host": {Program{Host: "x.example", IDHost: "<b>x</b>", Unfamiliar: true}, []string{"<b>x</b>"}, nil},
+	} {
+		text := read(t, consentFor(c.program)).text()
+		for _, want := range c.want {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not in: %s", name, want, text)
+			}
+		}
+		for _, not := range c.not {
+			if strings.Contains(text, not) {
+				t.Errorf("%s: %q is in: %s", name, not, text)
+			}
+		}
+	}
+	for logo, want := range map[string]int{
+		"": 0, "/oauth/client-logo?logo=0.abc": 1, "https://static.example/logo.png": 0, "//static.example/logo.png": 0,
+		"javascript:alert(1)": 0, "data:image/png;base64,AAAA": 0, `/x"onerror="alert(1)`: 0,
+	} {
+		if got := len(read(t, consentFor(Program{Host: "x.example", LogoURL: logo})).all("img")); got != want {
+			t.Errorf("%q: %d pictures", logo, got)
+		}
+	}
+}
+
 func TestConsentSaysWhoAndHowToTakeItBack(t *testing.T) {
 	for want, person := range map[string]Person{
 		"signed in as Alice Example alice@example.com": alice,

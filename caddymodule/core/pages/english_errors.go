@@ -11,6 +11,8 @@ var englishError = errorWords{
 	Details:       "Details for developers",
 	RequestID:     "Request",
 	RequestIDHint: "If you ask for help, send this number along: it finds the log lines.",
+	Guess:         "The request looks like one of a program below. Any program can look like that, so take it as a hint.",
+	IfProgram:     "If this is {program}",
 }
 
 var englishOtherError = explanation{
@@ -34,13 +36,21 @@ var englishUnknownClient = explanation{
 	Title: "This program has to be connected again",
 	What:  "The program that sent you here uses a registration that this server does not know.",
 	Why:   "Programs register here once and remember it. This one remembers a registration that is no longer good: perhaps the server was set up anew, its keys were replaced, or another server had this address before. Nothing is wrong with your account. The program has to forget its old registration; it then makes a new one by itself.",
-	Steps: []Step{
-		{Who: "Claude Code", Text: "Type the command below, choose this server, then Clear authentication, and then Authenticate.", Code: "/mcp"},
-		{Who: "Claude (web, desktop, mobile) and ChatGPT", Text: "Open the settings, remove the connector, and add it again."},
-		{Who: "Cursor", Text: "In the settings under MCP, log out of this server and connect again. If that does not help, remove the server and add it again."},
-		{Who: "VS Code", Text: "Run Authentication: Remove Dynamic Authentication Providers from the command palette, choose this server, and start the server again."},
-		{Who: "mcp-remote (used by programs that can't sign in by themselves)", Text: "Close the program, delete the folder in which mcp-remote keeps its registrations, and start the program again. On Windows the folder is .mcp-auth in your user folder.", Code: "rm -rf ~/.mcp-auth"},
-	},
+	Steps: []Step{{Who: "Any other program", Text: "Remove the connection to this server in the program, and add it again. If that does not help, look there for a way to sign out of this server, or to clear its authentication."}},
+}
+
+// englishFixes are the words for the fixes of core/clients.
+var englishFixes = map[string]string{
+	"antigravity_authenticate": "Open the agent settings, choose Customizations, and press Authenticate beside this server.",
+	"claude_code":              "Type /mcp in the program, choose this server, and then Clear authentication. Or run these commands, with the name that this server has in the program in place of NAME:",
+	"command":                  "Run these commands, with the name that this server has in the program in place of NAME:",
+	"copilot_folder":           "Close the program, delete the folder in which it keeps its registrations, and start it again. On Windows the folder is mcp-oauth-config in the folder .copilot of your user folder.",
+	"cursor_logout":            "In the settings under MCP, log out of this server and connect again. If that does not help, remove the server and add it again.",
+	"gemini_auth":              "Type this in the program, with the name that this server has there in place of NAME:",
+	"inspector_clear":          "Open the settings of this server, choose Clear stored OAuth state, and connect again.",
+	"mcp_remote_folder":        "Programs that can't sign in by themselves use it. Close the program, delete the folder in which mcp-remote keeps its registrations, and start the program again. On Windows the folder is .mcp-auth in your user folder.",
+	"remove_connector":         "Open the settings, remove the connector, and add it again.",
+	"vscode_providers":         "Run Authentication: Remove Dynamic Authentication Providers from the command palette, choose this server, and start the server again.",
 }
 
 // englishAgain are the steps where trying again is all there is.
@@ -213,6 +223,16 @@ var englishProblems = map[string]explanation{
 		Steps: []Step{
 			{Text: "Use the address that you were given for signing in, not a number or an internal name."},
 			{Text: "If you did, tell whoever runs this server, and send the request number along: the log says what was missing."},
+		},
+	},
+	ProblemDocument: {
+		Title: "This server can't tell which program this is",
+		What:  "The program says who it is in a document on the Internet. This server could not get that document, or does not accept it.",
+		Why:   "Either the program's website is down or does not let this server in, or something in the document is wrong, or whoever runs this server does not let in programs that are described there. Nothing is wrong with your account.",
+		Steps: []Step{
+			{Text: "Wait a minute, go back to the program and connect again."},
+			{Text: "Check whether there is an update of the program."},
+			{Text: "If this page comes back, send its details to whoever runs this server: the reason is in the server's log. They can also give you a client_id to enter in the program."},
 		},
 	},
 	ProblemTooLong: {

@@ -26,6 +26,9 @@ const (
 	// ProblemProxy says that the request did not come through the proxy that
 	// knows who the person is.
 	ProblemProxy = "proxy"
+	// ProblemDocument says that the program's client metadata document can't be
+	// had, is no good, or is not let in from where it is.
+	ProblemDocument = "document"
 	// ProblemTooLong says that the program's request does not fit into a
 	// sign-in.
 	ProblemTooLong = "too_long"
@@ -42,6 +45,10 @@ type Error struct {
 	// UnknownClient says that the program's client_id is not known here: the
 	// page then tells how to get rid of it.
 	UnknownClient bool
+	// Fixes say how known programs get rid of it. Guessed says that the program
+	// could be one of them, for which there is no proof.
+	Fixes   []Fix
+	Guessed bool
 	// RegisterURL is where a program registers, empty if it can't.
 	RegisterURL string
 	// ClientName is what the program calls itself: hostile text.
@@ -55,6 +62,17 @@ type Error struct {
 	RestartURL string
 	// RequestID finds the request in the server's log.
 	RequestID string
+}
+
+// Fix is how programs forget their registration. Nothing in it comes from a
+// client.
+type Fix struct {
+	// Programs are their names.
+	Programs []string
+	// Text is the key of the words; one that has none is left out.
+	Text string
+	// Code is what to type, or empty.
+	Code string
 }
 
 type errorView struct {

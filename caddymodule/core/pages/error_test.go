@@ -5,21 +5,66 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/net/html"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/clients"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
 func TestUnknownClientSteps(t *testing.T) {
-	text := read(t, Error{Code: oauth.CodeInvalidClient, UnknownClient: true, RegisterURL: "https://mcp.example.com/o'r/register"}).text()
-	for _, step := range english.UnknownClient.Steps {
-		if !strings.Contains(text, step.Who) || !strings.Contains(text, step.Text) || !strings.Contains(text, step.Code) {
-			t.Errorf("the page lacks the step for %s", step.Who)
+	fixes := []Fix{
+		{Programs: []string{"mcp-remote"}, Text: "mcp_remote_folder", Code: "rm -rf ~/.mcp-auth"},
+		{Programs: []string{"Claude", "ChatGPT"}, Text: "remove_connector"},
+		{Programs: []string{"Nobody"}, Text: "no such words"},
+	}
+	for accept, w := range accepts {
+		for _, guessed := range []bool{false, true} {
+			page := Error{Code: oauth.CodeInvalidClient, UnknownClient: true, RegisterURL: "https://mcp.example.com/o'r/register", Fixes: fixes, Guessed: guessed}
+			a := show(t, testSite(t, nil), page, accept)
+			text := a.text()
+			for _, want := range []string{
+				w.UnknownClient.Why, w.Fixes["mcp_remote_folder"], w.Fixes["remove_connector"], "Claude / ChatGPT", w.UnknownClient.Steps[0].Text,
+				w.RegisterAgain.Text, `curl -X POST 'https://mcp.example.com/o'\''r/register'`,
+			} {
+				if !strings.Contains(text, want) {
+					t.Errorf("%s: the page lacks %q", w.Lang, want)
+				}
+			}
+			if strings.Contains(text, "Nobody") {
+				t.Errorf("%s: a program without a fix is named", w.Lang)
+			}
+			// A guess is worded as one.
+			for _, words := range []string{w.Error.Guess, fill(w.Error.IfProgram, "program", "mcp-remote")} {
+				if strings.Contains(text, words) != guessed {
+					t.Errorf("%s, guessed %t: %q", w.Lang, guessed, words)
+				}
+			}
+			if codes := a.all("code"); !slices.ContainsFunc(codes, func(n *html.Node) bool { return textOf(n) == "rm -rf ~/.mcp-auth" }) {
+				t.Errorf("%s: the command is not in a code element", w.Lang)
+			}
+		}
+		if len(w.UnknownClient.Steps) != 1 {
+			t.Error("a page changed the catalogue")
 		}
 	}
-	if !strings.Contains(text, `curl -X POST 'https://mcp.example.com/o'\''r/register'`) {
-		t.Error("the page lacks the command to register")
+}
+
+// TestFixes compares the words with the data: every known client's fix has
+// words, and no words are left over.
+func TestFixes(t *testing.T) {
+	used := map[string]bool{}
+	for _, c := range clients.All() {
+		used[c.Fix.Text] = true
+		for _, w := range languages {
+			if w.Fixes[c.Fix.Text] == "" {
+				t.Errorf("%s has no words for %s, the fix of %s", w.Lang, c.Fix.Text, c.Name)
+			}
+		}
 	}
-	if len(english.UnknownClient.Steps) != 5 {
-		t.Error("a page changed the catalogue")
+	for key := range english.Fixes {
+		if !used[key] {
+			t.Errorf("no client has the fix %s", key)
+		}
 	}
 }
 

@@ -152,7 +152,7 @@ func TestEveryCodeIsExplained(t *testing.T) {
 	}
 	for _, problem := range []string{
 		ProblemExpired, ProblemBrowser, ProblemUsed, ProblemForeignForm, ProblemProvider,
-		ProblemDenied, ProblemProxy, ProblemTooLong,
+		ProblemDenied, ProblemProxy, ProblemDocument, ProblemTooLong,
 	} {
 		pages = append(pages, Error{Problem: problem, Code: oauth.CodeAccessDenied, Description: "technical words", RequestID: "req-1"})
 	}

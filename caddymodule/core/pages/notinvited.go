@@ -49,7 +49,7 @@ func (p NotInvited) draw(_ *Site, t *words) (drawing, error) {
 		Back:      backTo(p.ReturnURL),
 		RequestID: clean(p.RequestID, maxRequestID),
 	}
-	if where := newResourceView(p.Resource).title(); where != "" {
+	if where := newResourceView(p.Resource).Title(); where != "" {
 		view.What = say(t.NotInvited.What, "resource", where)
 	}
 	if p.Program != nil {

@@ -15,10 +15,11 @@ import (
 var templateFiles embed.FS
 
 var (
-	accountTemplate    = parse("account.html")
+	accountTemplate    = parse("account.html", "tokens.html")
 	consentTemplate    = parse("consent.html")
 	errorTemplate      = parse("error.html")
 	leaveTemplate      = parse("leave.html")
+	newTokenTemplate   = parse("newtoken.html")
 	notInvitedTemplate = parse("notinvited.html")
 	overviewTemplate   = parse("overview.html")
 	referenceTemplate  = parse("reference.html")
@@ -147,10 +148,13 @@ func (s *Site) render(p Page, t *words, nonce string) ([]byte, bool, error) {
 	return b.Bytes(), d.asks, nil
 }
 
-func parse(name string) *template.Template {
+func parse(names ...string) *template.Template {
+	files := []string{"templates/layout.html", "templates/parts.html"}
+	for _, name := range names {
+		files = append(files, "templates/"+name)
+	}
 	funcs := template.FuncMap{"paragraphs": paragraphs, "parts": parts, "say": say}
-	return template.Must(template.New("layout.html").Funcs(funcs).
-		ParseFS(templateFiles, "templates/layout.html", "templates/parts.html", "templates/"+name))
+	return template.Must(template.New("layout.html").Funcs(funcs).ParseFS(templateFiles, files...))
 }
 
 // Interface guards
@@ -159,6 +163,7 @@ var (
 	_ Page = Consent{}
 	_ Page = Error{}
 	_ Page = Leave{}
+	_ Page = NewToken{}
 	_ Page = NotInvited{}
 	_ Page = Overview{}
 	_ Page = Reference{}

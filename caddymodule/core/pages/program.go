@@ -26,6 +26,16 @@ type Program struct {
 	// IDHost is the host of the client's metadata document. Empty: the client
 	// has none.
 	IDHost string
+	// LogoURL is the path on this server of the picture that the program shows
+	// of itself. Anything but an own path is left out.
+	LogoURL string
+	// OnlyLoopback says that the client's metadata document lists redirect URIs
+	// on the person's own computer only, so that every program there can pass
+	// itself off as it.
+	OnlyLoopback bool
+	// Unfamiliar says that the operator wants people to be warned of the host of
+	// the client's metadata document.
+	Unfamiliar bool
 	// Website is the page that the program names as its own; it is shown as
 	// text and never becomes a link (RFC 9700 §4.2.4).
 	Website string
@@ -54,8 +64,10 @@ type Person struct {
 type requestView struct {
 	T *words
 	programView
-	Resource resourceView
-	Scopes   []Scope
+	// DocumentHost is IDHost, also where that says nothing new.
+	DocumentHost string
+	Resource     resourceView
+	Scopes       []Scope
 }
 
 // programView is a program with its texts made harmless.
@@ -67,8 +79,8 @@ type programView struct {
 
 type resourceView struct{ Name, URL string }
 
-// title is what a sentence calls the resource.
-func (r resourceView) title() string {
+// Title is what a sentence calls the resource.
+func (r resourceView) Title() string {
 	if r.Name != "" {
 		return r.Name
 	}
@@ -77,7 +89,9 @@ func (r resourceView) title() string {
 }
 
 func newRequestView(t *words, p Program, res Resource, scopes []Scope) requestView {
-	return requestView{T: t, programView: newProgramView(t, p), Resource: newResourceView(res), Scopes: t.scopes(scopes)}
+	return requestView{
+		T: t, programView: newProgramView(t, p), DocumentHost: clean(p.IDHost, maxHost), Resource: newResourceView(res), Scopes: t.scopes(scopes),
+	}
 }
 
 func newProgramView(t *words, p Program) programView {
@@ -85,6 +99,9 @@ func newProgramView(t *words, p Program) programView {
 	p.Host, p.IDHost = clean(p.Host, maxHost), clean(p.IDHost, maxHost)
 	p.Scheme, p.Website = clean(p.Scheme, maxName), clean(p.Website, maxName)
 	p.RedirectURI = clean(p.RedirectURI, maxURL)
+	if !ownPath(p.LogoURL) {
+		p.LogoURL = ""
+	}
 	if p.IDHost == p.Host {
 		p.IDHost = "" // it says nothing new
 	}
@@ -119,11 +136,11 @@ func newResourceView(r Resource) resourceView {
 func (v requestView) Lead() []piece {
 	switch {
 	case v.Name == "":
-		return say(v.T.Program.Nameless, "resource", v.Resource.title())
+		return say(v.T.Program.Nameless, "resource", v.Resource.Title())
 	case v.Verified:
-		return say(v.T.Program.Wants, "program", v.Name, "resource", v.Resource.title())
+		return say(v.T.Program.Wants, "program", v.Name, "resource", v.Resource.Title())
 	}
-	return say(v.T.Program.Claims, "program", v.Name, "resource", v.Resource.title())
+	return say(v.T.Program.Claims, "program", v.Name, "resource", v.Resource.Title())
 }
 
 // Warning says what a person should know about where access goes: who answers
@@ -140,6 +157,19 @@ func (v requestView) Warning() []piece {
 		return say(t.WarnWeb, "host", v.Host)
 	}
 	return nil
+}
+
+// Caution says what else a person should know about a program that a document
+// describes (SPEC E16, E18).
+func (v requestView) Caution() [][]piece {
+	var all [][]piece
+	if v.DocumentHost != "" && v.Unfamiliar {
+		all = append(all, say(v.T.Program.WarnUnfamiliar, "host", v.DocumentHost))
+	}
+	if v.DocumentHost != "" && v.OnlyLoopback {
+		all = append(all, say(v.T.Program.WarnImpostor, "host", v.DocumentHost))
+	}
+	return all
 }
 
 // scopes cleans scopes and gives words to those that have none.

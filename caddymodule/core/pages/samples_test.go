@@ -20,6 +20,7 @@ const (
 	testAccount = "/oauth/account"
 	testAction  = "/oauth/flow"
 	testToken   = "flow-token-4711"
+	testSecret  = "mcp_pat_0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLM"
 	testReturn  = "https://client.example/cb?error=access_denied&state=st"
 	testLeave   = "cursor://anysphere.cursor-mcp/oauth/callback?code=abc&state=st&iss=https%3A%2F%2Fmcp.example.com"
 )
@@ -82,6 +83,7 @@ func samples(v values) map[string]Page {
 		}{
 			{"sign in", SignIn{Program: &program, Resource: resource, Scopes: scopes, Methods: []Method{password, google, github, directory}, Action: testAction, Token: testToken}},
 			{"sign in, one button", SignIn{Program: &app, Resource: resource, Scopes: scopes, Methods: []Method{google}, Action: testAction, Token: testToken}},
+			{"sign in, not asked later", SignIn{Program: &app, Resource: resource, Scopes: scopes, Unasked: true, Methods: []Method{google}, Action: testAction, Token: testToken}},
 			{"sign in, rejected", SignIn{
 				Program: &loopback, Resource: resource, Scopes: scopes, Methods: []Method{password}, Action: testAction, Token: testToken,
 				Problem: SignInRejected, Method: "password", Username: v.email,
@@ -99,6 +101,10 @@ func samples(v values) map[string]Page {
 			{"not invited, link", NotInvited{Program: &program, Resource: resource, Person: person, Action: testAction, Token: testToken, CanSwitch: true, ReturnURL: testReturn}},
 			{"not invited, account", NotInvited{Person: person, RequestID: v.id}},
 			{"account", Account{Person: person, Grants: grants, More: true, Action: testAction, Token: testToken, CanSignOut: true, Done: DoneRevoked}},
+			{"account, tokens", Account{Person: person, Grants: grants[:1], Action: testAction, Token: testToken, CanSignOut: true, Tokens: testTokens(v), Done: DoneTokenNoScope}},
+			{"account, tokens only", Account{Person: person, Action: testAction, Token: testToken, Tokens: &Tokens{Tokens: testTokens(v).Tokens, SignInFirst: true}}},
+			{"account, no tokens", Account{Person: person, Action: testAction, Token: testToken, Tokens: &Tokens{Days: []int{7}}}},
+			{"new token", NewToken{Token: testSecret, Name: v.name, Resource: resource, Scopes: scopes, Expires: at}},
 			{"account, empty", Account{Person: person, Action: testAction, Token: testToken}},
 			{"leave", Leave{Name: v.name, Scheme: "cursor", URL: testLeave}},
 			{"leave, nameless", Leave{Scheme: "cursor", URL: testLeave}},
@@ -106,6 +112,13 @@ func samples(v values) map[string]Page {
 			{"signed out everywhere", SignedOut{Everywhere: true}},
 			{"error", Error{Code: v.code, Description: v.id, ClientName: v.name, ReturnURL: testReturn, RequestID: v.id}},
 			{"error, unknown client", Error{Code: oauth.CodeInvalidClient, UnknownClient: true, RegisterURL: testIssuer + "/oauth/register", RequestID: v.id}},
+			{"error, guessed client", Error{
+				Code: oauth.CodeInvalidClient, UnknownClient: true, Guessed: true, RegisterURL: testIssuer + "/oauth/register", RequestID: v.id,
+				Fixes: []Fix{
+					{Programs: []string{"mcp-remote"}, Text: "mcp_remote_folder", Code: "rm -rf ~/.mcp-auth"},
+					{Programs: []string{"Claude", "ChatGPT"}, Text: "remove_connector"},
+				},
+			}},
 			{"error, unregistrable", Error{Code: oauth.CodeInvalidClient, UnknownClient: true, RequestID: v.id}},
 			{"problem", Error{Problem: ProblemBrowser, RestartURL: testAccount, RequestID: v.id}},
 			{"overview", testOverview(v)},
@@ -116,6 +129,24 @@ func samples(v values) map[string]Page {
 			}
 		}
 	})
+}
+
+// testTokens are tokens and servers in every shape.
+func testTokens(v values) *Tokens {
+	at := time.Date(2026, 11, 3, 14, 5, 0, 0, time.UTC)
+	resource := Resource{Name: v.resource, URLs: []string{"https://mcp.example.com/mcp"}, Scopes: []string{v.scope}}
+	scopes := []Scope{{Name: v.scope}, {Name: "files:write", Text: "Write files " + v.scopeText}}
+	return &Tokens{
+		Tokens: []PersonalToken{
+			{ID: "t1", Name: v.name, Resource: resource, Scopes: scopes, Since: at, Expires: at.AddDate(0, 1, 0), LastUsed: at.Add(time.Hour), From: v.from},
+			{ID: "t2", Name: "Other", Resource: Resource{URLs: []string{"https://mcp.example.com/other"}}, Since: at, Expires: at.AddDate(0, 0, 7)},
+		},
+		Servers: []TokenServer{
+			{ID: "https://mcp.example.com/mcp", Resource: resource, Scopes: scopes},
+			{ID: "https://mcp.example.com/other", Resource: Resource{URLs: []string{"https://mcp.example.com/other"}}, Scopes: scopes[1:]},
+		},
+		Days: []int{7, 30, 365},
+	}
 }
 
 func testOverview(v values) Overview {

@@ -27,6 +27,8 @@ type SignIn struct {
 	// Resource and Scopes are what the program asks for.
 	Resource Resource
 	Scopes   []Scope
+	// Unasked says that no page of consent follows.
+	Unasked bool
 	// Methods are the ways to sign in, in this order. At least one.
 	Methods []Method
 	// Action is the path that the forms post to, and Token what they post as
@@ -68,6 +70,7 @@ type Field struct {
 type signInView struct {
 	// Request is what a program asks for, nil if none does.
 	Request       *requestView
+	Unasked       bool
 	Action, Token string
 	Problem       string
 	Ways          []way
@@ -95,7 +98,7 @@ func (p SignIn) draw(_ *Site, t *words) (drawing, error) {
 	view := signInView{Action: p.Action, Token: p.Token, Problem: p.problem(t), Ways: p.ways(t)}
 	if p.Program != nil {
 		request := newRequestView(t, *p.Program, p.Resource, p.Scopes)
-		view.Request = &request
+		view.Request, view.Unasked = &request, p.Unasked
 	}
 	return drawing{template: signInTemplate, title: t.SignIn.Title, page: view, asks: true}, nil
 }

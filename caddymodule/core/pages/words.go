@@ -1,6 +1,9 @@
 package pages
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // words are the texts of all pages in one language. Where a sentence takes a
 // value, a {verb} stands for it; what each may be is said here, and a test
@@ -10,8 +13,8 @@ type words struct {
 	Lang string
 	// Time is the layout of a moment in UTC.
 	Time string
-	// Seconds and Minutes are lengths of time.
-	Seconds, Minutes counted
+	// Seconds, Minutes and Days are lengths of time.
+	Seconds, Minutes, Days counted
 
 	Frame      frameWords
 	Program    programWords
@@ -19,6 +22,7 @@ type words struct {
 	Consent    consentWords
 	NotInvited notInvitedWords
 	Account    accountWords
+	Token      tokenWords
 	Leave      leaveWords
 	SignedOut  signedOutWords
 
@@ -26,9 +30,11 @@ type words struct {
 	// Problems do that for what has no code. OtherError is for the rest.
 	Explanations, Problems map[string]explanation
 	OtherError             explanation
-	// UnknownClient is for a client_id that is not known; RegisterAgain is its
-	// last step. Unregistrable is for servers that have no registration.
+	// UnknownClient is for a client_id that is not known: the steps of Fixes come
+	// before its own, and RegisterAgain after. Unregistrable is for servers that
+	// have no registration.
 	UnknownClient, Unregistrable explanation
+	Fixes                        map[string]string
 	RegisterAgain                Step
 	Error                        errorWords
 
@@ -71,11 +77,13 @@ type programWords struct {
 	Resource, Scopes                             string
 	WarnWeb                                      string // {host}
 	WarnLoopback, WarnApp                        string
+	WarnImpostor, WarnUnfamiliar                 string // {host}
 	ScopeTexts                                   map[string]string
 }
 
 type signInWords struct {
-	Title, LeadAccount, First      string
+	Title, LeadAccount             string
+	First, Unasked                 string
 	Ways                           string
 	ContinueWith                   string // {method}
 	Or, Submit, Username, Password string
@@ -112,6 +120,19 @@ type accountWords struct {
 	Done                                            map[string]string
 }
 
+// tokenWords are about personal access tokens: their part of the account page,
+// and the page that shows a new one.
+type tokenWords struct {
+	Title, Lead, None, NoServer          string
+	New                                  string // {server}
+	Name, NameHint, Server, Days, Make   string
+	Since, Expires                       string
+	SignIn, SignInNotAsked, SignInButton string
+	RevokeAll, RevokedAll, RevokeAllHint string
+	Made, Once, Token, Care, Uses, Back  string
+	Shell, Curl, ClaudeCode              Step
+}
+
 type leaveWords struct {
 	Title                 string
 	Lead                  string // {program}
@@ -125,6 +146,8 @@ type signedOutWords struct {
 
 type errorWords struct {
 	CallsItself, ReturnHint, Return, Restart, Steps, Details, RequestID, RequestIDHint string
+	Guess                                                                              string
+	IfProgram                                                                          string // {program}
 }
 
 type overviewWords struct {
@@ -153,7 +176,7 @@ func (t *words) explain(e Error) explanation {
 		return t.Unregistrable
 	case e.UnknownClient:
 		says := t.UnknownClient
-		says.Steps = append(slices.Clone(says.Steps), t.RegisterAgain.with(registerCommand(e.RegisterURL)))
+		says.Steps = slices.Concat(t.fixes(e), says.Steps, []Step{t.RegisterAgain.with(registerCommand(e.RegisterURL))})
 		return says
 	}
 	if says, ok := t.Problems[e.Problem]; ok {
@@ -163,6 +186,24 @@ func (t *words) explain(e Error) explanation {
 		return says
 	}
 	return t.OtherError
+}
+
+// fixes are the steps for known programs. Which one it is nobody proved, so
+// each begins with an if where it was guessed.
+func (t *words) fixes(e Error) []Step {
+	var steps []Step
+	for _, f := range e.Fixes {
+		text, ok := t.Fixes[f.Text]
+		if !ok {
+			continue
+		}
+		who := strings.Join(f.Programs, " / ")
+		if e.Guessed {
+			who = fill(t.Error.IfProgram, "program", who)
+		}
+		steps = append(steps, Step{Who: who, Text: text, Code: f.Code})
+	}
+	return steps
 }
 
 func registerCommand(url string) string {

@@ -1,6 +1,7 @@
 package resource
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -20,8 +21,9 @@ type Config struct {
 	Scopes oauth.Scope
 	// Name and Documentation are for people; the latter is an https URL.
 	Name, Documentation string
-	// AuthorizationServer is the issuer.
-	AuthorizationServer string
+	// AuthorizationServers are the issuers of the tokens that are good here: our
+	// own first, then those that are trusted.
+	AuthorizationServers []string
 	// Paths are the path patterns that need a token. None means every path.
 	Paths []string
 	// Public are the path patterns that need none.
@@ -34,8 +36,8 @@ type Config struct {
 // Guard decides about requests to one resource. It is safe for concurrent use.
 type Guard struct {
 	cfg      Config
-	verifier *Verifier
-	revoked  func(grantID string) bool
+	kinds    []Kind
+	revoked  func(t *Token) bool
 	paths    pathSet
 	public   pathSet
 	origins  []string
@@ -43,12 +45,13 @@ type Guard struct {
 }
 
 // NewGuard checks the configuration and returns the guard. revoked tells
-// whether a grant's tokens are no longer good.
-func NewGuard(cfg Config, v *Verifier, revoked func(grantID string) bool) (*Guard, error) {
+// whether a token that is genuine and current was revoked, by itself, with its
+// grant or with its client. A token is of the first kind that recognizes it.
+func NewGuard(cfg Config, revoked func(t *Token) bool, kinds ...Kind) (*Guard, error) {
 	if len(cfg.URIs) == 0 {
 		return nil, errors.New("a protected resource needs a URI")
 	}
-	g := &Guard{cfg: cfg, verifier: v, revoked: revoked, paths: cfg.Paths, public: cfg.Public}
+	g := &Guard{cfg: cfg, kinds: kinds, revoked: revoked, paths: cfg.Paths, public: cfg.Public}
 	for _, p := range slices.Concat(cfg.Paths, cfg.Public) {
 		if err := CheckPathPattern(p); err != nil {
 			return nil, err
@@ -183,16 +186,40 @@ func (g *Guard) authorize(r *http.Request) Decision {
 	if raw == "" {
 		return g.challenge(r, http.StatusUnauthorized, "", "", errors.New("no token"))
 	}
-	t, err := g.verifier.Verify(raw)
+	t, err := g.verify(r.Context(), raw)
 	if err == nil {
 		err = g.accepts(t)
 	}
-	if err != nil {
-		d := g.challenge(r, http.StatusUnauthorized, oauth.CodeInvalidToken, "the access token is invalid, expired or revoked, or is for another resource", err)
-		d.Deny.Token = t
-		return d
+	if err == nil {
+		return Decision{Token: t}
 	}
-	return Decision{Token: t}
+	d := g.verdict(r, err)
+	d.Deny.Token = t
+	return d
+}
+
+// verify has a token checked by the first kind that recognizes it.
+func (g *Guard) verify(ctx context.Context, raw string) (*Token, error) {
+	for _, k := range g.kinds {
+		if k.Recognizes(raw) {
+			return k.Verify(ctx, raw)
+		}
+	}
+	return nil, errors.New("the token is of no kind that is accepted here")
+}
+
+// verdict words the refusal of a token. An outage is none: a client that is
+// told that its token is bad throws it away (SPEC K19).
+func (g *Guard) verdict(r *http.Request, err error) Decision {
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return deny(http.StatusServiceUnavailable, oauth.CodeTemporarilyUnavailable, "access tokens can't be checked at the moment: try again later", err)
+	case errors.Is(err, ErrForbidden):
+		return deny(http.StatusForbidden, oauth.CodeAccessDenied, "this user may not use this server: its operator decides who may", err)
+	case errors.Is(err, ErrThrottled):
+		return deny(http.StatusTooManyRequests, oauth.CodeTemporarilyUnavailable, "too many bad tokens came from this address, try again in a minute", err)
+	}
+	return g.challenge(r, http.StatusUnauthorized, oauth.CodeInvalidToken, "the access token is invalid, expired or revoked, or is for another resource", err)
 }
 
 // accepts checks what differs by resource and by the moment. The audience is
@@ -202,8 +229,8 @@ func (g *Guard) accepts(t *Token) error {
 	switch {
 	case !oauth.SameResource(t.Audience, g.cfg.URIs[0]):
 		return errors.New("the token is for another resource")
-	case g.revoked(t.GrantID):
-		return errors.New("the grant was revoked")
+	case g.revoked(t):
+		return errors.New("the token, its grant or its client was revoked")
 	}
 	return nil
 }

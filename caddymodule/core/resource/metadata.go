@@ -20,7 +20,7 @@ func MetadataURL(canonical string) string {
 func (g *Guard) Metadata(uri string) oauth.ResourceMetadata {
 	return oauth.ResourceMetadata{
 		Resource:               uri,
-		AuthorizationServers:   []string{g.cfg.AuthorizationServer},
+		AuthorizationServers:   g.cfg.AuthorizationServers,
 		ScopesSupported:        g.cfg.Scopes,
 		BearerMethodsSupported: []string{"header"},
 		ResourceName:           g.cfg.Name,

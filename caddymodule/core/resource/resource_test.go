@@ -30,6 +30,8 @@ type bench struct {
 	revoked map[string]bool
 	guard   *Guard
 	lookups int
+
+	verifier *Verifier
 }
 
 func newBench(t testing.TB, edit func(*Config)) *bench {
@@ -40,17 +42,19 @@ func newBench(t testing.TB, edit func(*Config)) *bench {
 	}
 	b := &bench{key: key, now: time.Now().Truncate(time.Second), keys: map[string]bool{"k1": true}, revoked: map[string]bool{}}
 	cfg := Config{
-		URIs: []string{mcp, "https://gw.example/sse"}, Scopes: oauth.Scope{"read", "write"}, AuthorizationServer: issuer,
+		URIs: []string{mcp, "https://gw.example/sse"}, Scopes: oauth.Scope{"read", "write"}, AuthorizationServers: []string{issuer},
 		TrustedOrigins: []string{"https://app.example"},
 	}
 	if edit != nil {
 		edit(&cfg)
 	}
-	v := &Verifier{Issuer: issuer, Cache: NewCache(), Now: func() time.Time { return b.now }, Keys: func(kid string) (string, any, bool) {
+	b.verifier = &Verifier{Issuer: issuer, Cache: NewCache(), Now: func() time.Time { return b.now }, Keys: func(kid string) (string, any, bool) {
 		b.lookups++
 		return "ES256", key.Public(), b.keys[kid]
 	}}
-	if b.guard, err = NewGuard(cfg, v, func(id string) bool { return b.revoked[id] }); err != nil {
+	if b.guard, err = NewGuard(cfg, func(t *Token) bool {
+		return b.revoked[t.GrantID] || b.revoked[t.JWTID] || b.revoked[t.ClientKey]
+	}, b.verifier); err != nil {
 		t.Fatal(err)
 	}
 	return b
@@ -174,8 +178,8 @@ func TestBadTokens(t *testing.T) {
 			t.Errorf("%s: challenge %s", name, d.Deny.Challenge)
 		}
 	}
-	b.guard.verifier.Cache.tokens.CleanUp()
-	for token := range b.guard.verifier.Cache.tokens.Values() {
+	b.verifier.Cache.tokens.CleanUp()
+	for token := range b.verifier.Cache.tokens.Values() {
 		if token.Issuer != issuer || token.Subject != "alice" || token.Audience == mcp {
 			t.Errorf("a refused token is remembered: %+v", token.AccessTokenClaims)
 		}
@@ -194,9 +198,11 @@ func TestAudienceEquivalences(t *testing.T) {
 // TestRememberedTokenIsCheckedAgain: what can change counts on every call.
 func TestRememberedTokenIsCheckedAgain(t *testing.T) {
 	for name, change := range map[string]func(*bench){
-		"expiry":     func(b *bench) { b.now = b.now.Add(time.Hour + Leeway) },
-		"revocation": func(b *bench) { b.revoked["g1"] = true },
-		"retirement": func(b *bench) { delete(b.keys, "k1") },
+		"expiry":                   func(b *bench) { b.now = b.now.Add(time.Hour + Leeway) },
+		"revocation":               func(b *bench) { b.revoked["g1"] = true },
+		"revocation of the token":  func(b *bench) { b.revoked["j1"] = true },
+		"revocation of the client": func(b *bench) { b.revoked[oauth.ClientKey("c1")] = true },
+		"retirement":               func(b *bench) { delete(b.keys, "k1") },
 	} {
 		b := newBench(t, nil)
 		raw := b.token(t, nil)
@@ -321,9 +327,9 @@ func TestNewGuardRefuses(t *testing.T) {
 		"origin with slash":   func(c *Config) { c.TrustedOrigins = []string{"https://app.example/"} },
 		"origin without host": func(c *Config) { c.TrustedOrigins = []string{"app.example"} },
 	} {
-		cfg := Config{URIs: []string{mcp}, AuthorizationServer: issuer}
+		cfg := Config{URIs: []string{mcp}, AuthorizationServers: []string{issuer}}
 		edit(&cfg)
-		if _, err := NewGuard(cfg, &Verifier{}, nil); err == nil {
+		if _, err := NewGuard(cfg, nil, &Verifier{}); err == nil {
 			t.Errorf("%s is accepted", name)
 		}
 	}
@@ -332,7 +338,7 @@ func TestNewGuardRefuses(t *testing.T) {
 func TestVerifierErrorsNameNoToken(t *testing.T) {
 	b := newBench(t, nil)
 	raw := b.token(t, nil, "iss", "https://evil.example", "sub", "MARKER")
-	_, err := b.guard.verifier.Verify(raw)
+	_, err := b.guard.verify(t.Context(), raw)
 	if err == nil || strings.Contains(err.Error(), "MARKER") || strings.Contains(err.Error(), raw[:20]) {
 		t.Errorf("error %v", err)
 	}
@@ -344,7 +350,11 @@ func TestCallsCostNothing(t *testing.T) {
 	b := newBench(t, nil)
 	raw := b.token(t, nil)
 	if n := testing.AllocsPerRun(100, func() {
-		if _, err := b.guard.verifier.Verify(raw); err != nil {
+		token, err := b.guard.verify(t.Context(), raw)
+		if err == nil {
+			err = b.guard.accepts(token)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}); n > 2 {
@@ -358,7 +368,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("warm", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := bench.guard.verifier.Verify(raw); err != nil {
+			if _, err := bench.guard.verify(b.Context(), raw); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -366,7 +376,7 @@ func BenchmarkVerify(b *testing.B) {
 	b.Run("cold", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if _, err := bench.guard.verifier.parse(raw); err != nil {
+			if _, err := bench.verifier.parse(raw); err != nil {
 				b.Fatal(err)
 			}
 		}

@@ -1,24 +1,21 @@
 package resource
 
 import (
+	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
-	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/lestrrat-go/jwx/v2/jws"
 	"github.com/maypok86/otter/v2"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/jose"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
 // This file validates JWT access tokens by RFC 9068 §4 and the advice of
-// RFC 8725. Left out: encrypted tokens, the JSON serialisation, critical
-// header extensions, and keys that a token names itself (jku, x5u, jwk, x5c).
+// RFC 8725. Left out is what package jose leaves out.
 
 const (
 	// Leeway is how far the clocks of this server and of another node that
@@ -41,7 +38,9 @@ type Token struct {
 	oauth.AccessTokenClaims
 	// Scopes is the parsed scope claim.
 	Scopes oauth.Scope
-	kid    string
+	// ClientKey is oauth.ClientKey of the client, under which it is revoked.
+	ClientKey string
+	kid       string
 }
 
 // ExpiresAt is when the token ends, leeway included.
@@ -72,10 +71,13 @@ type Verifier struct {
 	Now    func() time.Time
 }
 
+// Recognizes accepts every token: this kind comes last.
+func (*Verifier) Recognizes(string) bool { return true }
+
 // Verify returns the token if it is genuine, of this issuer, for a resource of
 // it, and current. It says nothing of the audience and of revocation, which
 // differ by call. The error is for the log.
-func (v *Verifier) Verify(raw string) (*Token, error) {
+func (v *Verifier) Verify(_ context.Context, raw string) (*Token, error) {
 	if len(raw) > maxToken {
 		return nil, errors.New("the token is too long")
 	}
@@ -99,31 +101,24 @@ func (v *Verifier) Verify(raw string) (*Token, error) {
 	return t, nil
 }
 
-// header is the JOSE header, as far as it may matter. Members are read with
-// their exact names, and once.
-type header struct {
-	Algorithm string   `json:"alg"`
-	KeyID     string   `json:"kid"`
-	Type      string   `json:"typ"`
-	Critical  []string `json:"crit"`
-	Encoded   *bool    `json:"b64"`
-}
-
 // parse checks everything about a token that never changes.
 func (v *Verifier) parse(raw string) (*Token, error) {
-	head, err := readHeader(raw)
+	read, err := jose.ReadCompact(raw)
 	if err != nil {
 		return nil, err
 	}
-	alg, key, ok := v.Keys(head.KeyID)
-	if !ok || alg != head.Algorithm {
+	if !read.Header.HasType(oauth.AccessTokenType) {
+		return nil, errors.New("the token is not an access token")
+	}
+	alg, key, ok := v.Keys(read.Header.KeyID)
+	if !ok || alg != read.Header.Algorithm {
 		return nil, errors.New("the token names no key of this server")
 	}
-	payload, err := jws.Verify([]byte(raw), jws.WithKey(jwa.SignatureAlgorithm(alg), key), jws.WithCompact())
+	payload, err := jose.Verify(raw, alg, key)
 	if err != nil {
-		return nil, errors.New("the signature is wrong")
+		return nil, err
 	}
-	t := &Token{kid: head.KeyID}
+	t := &Token{kid: read.Header.KeyID}
 	if err := json.Unmarshal(payload, &t.AccessTokenClaims); err != nil {
 		return nil, fmt.Errorf("the claims are malformed: %w", err)
 	}
@@ -136,37 +131,8 @@ func (v *Verifier) parse(raw string) (*Token, error) {
 	if t.Scopes, ok = oauth.ParseScope(t.Scope); !ok {
 		return nil, errors.New("the scope is malformed")
 	}
+	t.ClientKey = oauth.ClientKey(t.ClientID)
 	return t, nil
-}
-
-// readHeader takes a compact JWS apart as far as its header, and refuses what
-// RFC 9068 §4 and RFC 7515 §4.1.11 want refused before any key is looked up.
-func readHeader(raw string) (header, error) {
-	var h header
-	parts := strings.SplitN(raw, ".", 4)
-	if len(parts) != 3 {
-		return h, errors.New("the token is not a compact JWS")
-	}
-	var texts [3][]byte
-	for i, part := range parts {
-		// One spelling only (RFC 7515 §2); the signature check is laxer.
-		text, err := base64.RawURLEncoding.Strict().DecodeString(part)
-		if err != nil || strings.ContainsAny(part, "\r\n") {
-			return h, errors.New("the token is not strict base64url")
-		}
-		texts[i] = text
-	}
-	if err := json.Unmarshal(texts[0], &h); err != nil {
-		return h, fmt.Errorf("the header is malformed: %w", err)
-	}
-	typ := strings.TrimPrefix(strings.ToLower(h.Type), "application/")
-	switch {
-	case typ != oauth.AccessTokenType:
-		return h, errors.New("the token is not an access token")
-	case len(h.Critical) > 0 || h.Encoded != nil:
-		return h, errors.New("the header demands an extension")
-	}
-	return h, nil
 }
 
 func (v *Verifier) checkTime(t *Token) error {
@@ -179,3 +145,5 @@ func (v *Verifier) checkTime(t *Token) error {
 	}
 	return nil
 }
+
+var _ Kind = (*Verifier)(nil)

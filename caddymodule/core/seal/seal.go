@@ -39,6 +39,10 @@ const (
 	defaultLimit = 8 << 10
 )
 
+// Overhead is by how many bytes a sealed value is longer than its text, before
+// base64url makes four characters of three bytes.
+const Overhead = headSize + nonceSize + expSize + chacha20poly1305.Overhead
+
 // encoding is strict so that one value has one spelling only.
 var encoding = base64.RawURLEncoding.Strict()
 
@@ -53,6 +57,7 @@ type Sealer struct {
 	keys    []key
 	byID    map[[idSize]byte]int
 	ciphers map[cipherKey]cipher.AEAD
+	tagKeys map[cipherKey][]byte
 }
 
 type key struct {
@@ -71,7 +76,7 @@ func New(purposes []Purpose, secrets ...[]byte) (*Sealer, error) {
 	if len(secrets) == 0 {
 		return nil, errors.New("seal: no key")
 	}
-	s := &Sealer{limit: defaultLimit, byID: map[[idSize]byte]int{}, ciphers: map[cipherKey]cipher.AEAD{}}
+	s := &Sealer{limit: defaultLimit, byID: map[[idSize]byte]int{}, ciphers: map[cipherKey]cipher.AEAD{}, tagKeys: map[cipherKey][]byte{}}
 	for i, secret := range secrets {
 		if len(secret) != KeySize {
 			return nil, fmt.Errorf("seal: key %d has %d bytes, not %d", i, len(secret), KeySize)
@@ -89,6 +94,9 @@ func New(purposes []Purpose, secrets ...[]byte) (*Sealer, error) {
 				return nil, err
 			}
 			s.ciphers[cipherKey{i, p}] = aead
+			if s.tagKeys[cipherKey{i, p}], err = newTagKey(secret, p); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return s, nil
@@ -143,7 +151,7 @@ func (s *Sealer) Seal(p Purpose, text []byte, expires time.Time) (string, error)
 // ErrExpired for a genuine value whose expiry is not after now.
 func (s *Sealer) Open(p Purpose, value string, now time.Time) ([]byte, error) {
 	raw, err := s.decode(value)
-	if err != nil || len(raw) < headSize+nonceSize+expSize+chacha20poly1305.Overhead || raw[0] != version {
+	if err != nil || len(raw) < Overhead || raw[0] != version {
 		return nil, ErrInvalid
 	}
 	i, ok := s.byID[[idSize]byte(raw[1:headSize])]

@@ -52,11 +52,19 @@ func (s *Sealer) Companion(p Purpose, value string) ([]byte, error) {
 }
 
 func (s *Sealer) mac(i int, p Purpose, msg []byte) ([]byte, error) {
-	sub, err := hkdf.Key(sha256.New, s.keys[i].secret, nil, "mcp_auth tag "+string(p), sha256.Size)
+	key, ok := s.tagKeys[cipherKey{i, p}]
+	if !ok {
+		return nil, fmt.Errorf("seal: unknown purpose %q", p)
+	}
+	h := hmac.New(sha256.New, key)
+	h.Write(msg)
+	return h.Sum(nil), nil
+}
+
+func newTagKey(secret []byte, p Purpose) ([]byte, error) {
+	key, err := hkdf.Key(sha256.New, secret, nil, "mcp_auth tag "+string(p), sha256.Size)
 	if err != nil {
 		return nil, fmt.Errorf("seal: deriving the key for %s: %w", p, err)
 	}
-	h := hmac.New(sha256.New, sub)
-	h.Write(msg)
-	return h.Sum(nil), nil
+	return key, nil
 }

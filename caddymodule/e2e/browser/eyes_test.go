@@ -35,7 +35,7 @@ func TestEyes(t *testing.T) {
 	b := newTab(t)
 	b.TB = noted
 	b.open(bad)
-	b.weigh()
+	b.weigh(maxWeight)
 	b.axe(b.loadAxe(), "as it is")
 	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: 390, Height: 844, DeviceScaleFactor: 1, Mobile: true})
 	b.fits(390)

@@ -17,9 +17,10 @@ import (
 type stage struct {
 	*tab
 	// plain has a password form, several has GitHub too, proxied knows people
-	// from the headers of a proxy, branded looks different.
-	plain, several, proxied, branded *gatewaytest.Gateway
-	hub                              *hub
+	// from the headers of a proxy, branded looks different, tokened accepts
+	// personal access tokens.
+	plain, several, proxied, branded, tokened *gatewaytest.Gateway
+	hub                                       *hub
 	// owner is who lets programs in.
 	owner string
 }
@@ -96,7 +97,21 @@ func newStage(t *testing.T) *stage {
 			name  "Example AG"
 			color "#7a1f3d" "#f2a7bd"
 		}`)
+	s.tokened = gatewaytest.Start(t, gatewaytest.Options{
+		Caddyfile: strings.Replace(strings.Replace(config, "OPTIONS", users, 1), `name "Ticket desk"`, "name \"Ticket desk\"\n\t\tpersonal_access_tokens", 1),
+		Env:       []string{"HASH=" + hash()},
+	})
 	return s
+}
+
+// atToken brings a person to the page that shows their new token.
+func (s *stage) atToken(name string) {
+	s.Helper()
+	s.open(s.tokened.URL + "/oauth/account")
+	s.signIn(s.owner, password)
+	s.do(click("summary"))
+	s.fill("name", name)
+	s.press("do", "mint_token")
 }
 
 // atConsent brings Alice to the consent page of a program.

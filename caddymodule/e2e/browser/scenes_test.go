@@ -100,6 +100,29 @@ var scenes = []scene{
 		s.viaProxy()
 		s.open(s.proxied.URL + "/oauth/account")
 	}},
+	{name: "account-token-form", heading: "Your programs", play: func(s *stage) {
+		s.open(s.tokened.URL + "/oauth/account")
+		s.signIn("bob", password)
+		s.do(click("summary"))
+	}},
+	{name: "new-token", heading: "Your new token", play: func(s *stage) {
+		s.atToken("Nightly report")
+	}},
+	{name: "account-tokens", heading: "Your programs", play: func(s *stage) {
+		s.atToken("Nightly report")
+		s.open(s.tokened.URL + "/oauth/account")
+	}},
+	{name: "account-token-hostile", heading: "Your programs", minor: true, play: func(s *stage) {
+		s.atToken(strings.Repeat("W", 90))
+		s.open(s.tokened.URL + "/oauth/account")
+	}},
+	{name: "account-token-scopeless", heading: "Your programs", minor: true, play: func(s *stage) {
+		s.open(s.tokened.URL + "/oauth/account")
+		s.signIn("bob", password)
+		s.do(click("summary"), click("#scope0-0"), click("#scope0-1"))
+		s.fill("name", "Nightly report")
+		s.press("do", "mint_token")
+	}},
 	{name: "signed-out", heading: "You are signed out", play: func(s *stage) {
 		s.open(s.plain.URL + "/oauth/account")
 		s.signIn("bob", password)
@@ -110,6 +133,10 @@ var scenes = []scene{
 	}},
 	{name: "error-unknown-client", heading: "This program has to be connected again", status: http.StatusBadRequest, play: func(s *stage) {
 		c := gatewaytest.Client{Base: s.plain.URL, ID: "gone", RedirectURI: local, Verifier: verifier}
+		s.open(c.AuthorizeURL())
+	}},
+	{name: "error-guessed-client", heading: "This program has to be connected again", status: http.StatusBadRequest, minor: true, play: func(s *stage) {
+		c := gatewaytest.Client{Base: s.plain.URL, ID: "gone", RedirectURI: "http://localhost:7777/oauth/callback", Verifier: verifier}
 		s.open(c.AuthorizeURL())
 	}},
 	{name: "error-redirect", heading: "The program asked in a way that does not work", status: http.StatusBadRequest, minor: true, play: func(s *stage) {

@@ -82,8 +82,7 @@ func run(t *testing.T, cmd *exec.Cmd, base string) ran {
 	}
 }
 
-// browse opens an authorization URL and hands the result to the program's
-// callback, which may not listen yet when the URL is printed.
+// browse opens an authorization URL and hands the result to the program.
 func browse(t *testing.T, authorize string) {
 	t.Helper()
 	r := gatewaytest.Send(t, http.MethodGet, authorize, "")
@@ -91,6 +90,13 @@ func browse(t *testing.T, authorize string) {
 	if r.Status != http.StatusFound || callback == "" {
 		t.Fatalf("the authorization endpoint answered %d %s", r.Status, r.Body)
 	}
+	deliver(t, callback)
+}
+
+// deliver opens a program's callback, which may not listen yet when the program
+// prints the URL that leads to it.
+func deliver(t *testing.T, callback string) {
+	t.Helper()
 	poll(t, "the callback to listen", func() bool {
 		resp, err := http.Get(callback)
 		if err != nil {

@@ -16,6 +16,7 @@ type exchange struct {
 	Query     map[string]string `json:"query"`
 	Form      map[string]string `json:"form"`
 	Bearer    bool              `json:"bearer"`
+	Basic     bool              `json:"basic"`
 	Status    int               `json:"status"`
 	Challenge string            `json:"challenge"`
 	Reply     map[string]any    `json:"reply"`

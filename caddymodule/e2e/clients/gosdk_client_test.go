@@ -26,7 +26,7 @@ const callTimeout = 30 * time.Second
 type goClient struct {
 	endpoint string
 	rec      *recorder
-	handler  *auth.AuthorizationCodeHandler
+	handler  auth.OAuthHandler
 	callback *httptest.Server
 	results  chan url.Values
 	// person, unless nil, does at the browser what the pages of a sign-in ask
@@ -34,15 +34,38 @@ type goClient struct {
 	person func(authorize string) url.Values
 }
 
-// newGoClient returns a client that is registered nowhere.
-func newGoClient(t *testing.T, endpoint string) *goClient {
+// goKnown says how the gateway knows the program.
+type goKnown func(c *auth.AuthorizationCodeHandlerConfig)
+
+// byDocument knows it by the document at a URL.
+func byDocument(at string) goKnown {
+	return func(c *auth.AuthorizationCodeHandlerConfig) {
+		c.DynamicClientRegistrationConfig = nil
+		c.ClientIDMetadataDocumentConfig = &auth.ClientIDMetadataDocumentConfig{URL: at}
+	}
+}
+
+// byOperator knows it by the configuration; secret "" for a public client.
+func byOperator(id, secret string) goKnown {
+	return func(c *auth.AuthorizationCodeHandlerConfig) {
+		c.DynamicClientRegistrationConfig = nil
+		c.PreregisteredClient = &oauthex.ClientCredentials{ClientID: id}
+		if secret != "" {
+			c.PreregisteredClient.ClientSecretAuth = &oauthex.ClientSecretAuth{ClientSecret: secret}
+		}
+	}
+}
+
+// newGoClient returns a client that is registered nowhere, unless known says
+// otherwise.
+func newGoClient(t *testing.T, endpoint string, known ...goKnown) *goClient {
 	t.Helper()
 	c := &goClient{endpoint: endpoint, rec: newRecorder(), results: make(chan url.Values, 1)}
 	c.callback = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c.results <- r.URL.Query()
 	}))
 	t.Cleanup(c.callback.Close)
-	handler, err := auth.NewAuthorizationCodeHandler(&auth.AuthorizationCodeHandlerConfig{
+	config := &auth.AuthorizationCodeHandlerConfig{
 		DynamicClientRegistrationConfig: &auth.DynamicClientRegistrationConfig{
 			Metadata: &oauthex.ClientRegistrationMetadata{
 				ClientName:              "Go SDK test",
@@ -52,9 +75,14 @@ func newGoClient(t *testing.T, endpoint string) *goClient {
 			},
 		},
 		AuthorizationCodeFetcher: c.browse,
+		RedirectURL:              c.callback.URL + "/callback",
 		RequestRefreshToken:      true,
 		Client:                   c.http(),
-	})
+	}
+	for _, k := range known {
+		k(config)
+	}
+	handler, err := auth.NewAuthorizationCodeHandler(config)
 	if err != nil {
 		t.Fatal(err)
 	}

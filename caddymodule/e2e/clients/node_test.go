@@ -67,13 +67,13 @@ func nodeCommand(ctx context.Context, t *testing.T, home, script string, args ..
 	return cmd
 }
 
-// tsClient is a running node/client.mjs.
-type tsClient struct {
+// script is a running program of ../node that node/lines.mjs serves.
+type script struct {
 	in      *json.Encoder
 	answers chan []byte
 }
 
-// command is a line that node/client.mjs reads.
+// command is a line that a script reads.
 type command struct {
 	User     string         `json:"user,omitempty"`
 	Password string         `json:"password,omitempty"`
@@ -82,9 +82,16 @@ type command struct {
 	Args     map[string]any `json:"args,omitempty"`
 	Index    int            `json:"index,omitempty"`
 	Seconds  int            `json:"seconds,omitempty"`
+	ID       string         `json:"id,omitempty"`
+	Secret   string         `json:"secret,omitempty"`
+	Method   string         `json:"method,omitempty"`
+	Alg      string         `json:"alg,omitempty"`
+	Token    string         `json:"token,omitempty"`
+	Document string         `json:"document,omitempty"`
+	Key      any            `json:"key,omitempty"`
 }
 
-// answer is a line that node/client.mjs writes.
+// answer is a line that a script writes.
 type answer struct {
 	Do        string         `json:"do"`
 	OK        bool           `json:"ok"`
@@ -95,11 +102,16 @@ type answer struct {
 
 // startTS runs an MCP client of a generation of the TypeScript SDK until the
 // test ends.
-func startTS(t *testing.T, generation, transport, endpoint string) *tsClient {
+func startTS(t *testing.T, generation, transport, endpoint string) *script {
+	t.Helper()
+	return startScript(t, "client.mjs", generation, transport, endpoint, "http://127.0.0.1:3118/callback")
+}
+
+// startScript runs a script until the test ends.
+func startScript(t *testing.T, name string, args ...string) *script {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	cmd := nodeCommand(ctx, t, t.TempDir(), filepath.Join(nodeDir(), "client.mjs"),
-		generation, transport, endpoint, "http://127.0.0.1:3118/callback")
+	cmd := nodeCommand(ctx, t, t.TempDir(), filepath.Join(nodeDir(), name), args...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -113,7 +125,7 @@ func startTS(t *testing.T, generation, transport, endpoint string) *tsClient {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	c := &tsClient{in: json.NewEncoder(in), answers: make(chan []byte)}
+	c := &script{in: json.NewEncoder(in), answers: make(chan []byte)}
 	var reading sync.WaitGroup
 	reading.Go(func() { c.read(ctx, out) })
 	t.Cleanup(func() {
@@ -122,14 +134,14 @@ func startTS(t *testing.T, generation, transport, endpoint string) *tsClient {
 		reading.Wait()
 		_ = cmd.Wait() // it was killed
 		if t.Failed() {
-			t.Logf("%s says:\n%s", generation, complaints.String())
+			t.Logf("%s says:\n%s", name, complaints.String())
 		}
 	})
 	return c
 }
 
 // read passes on the lines of the script until it ends.
-func (c *tsClient) read(ctx context.Context, out io.Reader) {
+func (c *script) read(ctx context.Context, out io.Reader) {
 	defer close(c.answers)
 	lines := bufio.NewScanner(out)
 	lines.Buffer(nil, 1<<20)
@@ -143,7 +155,7 @@ func (c *tsClient) read(ctx context.Context, out io.Reader) {
 }
 
 // try sends a command and returns the answer.
-func (c *tsClient) try(t *testing.T, cmd command) answer {
+func (c *script) try(t *testing.T, cmd command) answer {
 	t.Helper()
 	if err := c.in.Encode(cmd); err != nil {
 		t.Fatalf("%s: %v", cmd.Do, err)
@@ -166,7 +178,7 @@ func (c *tsClient) try(t *testing.T, cmd command) answer {
 }
 
 // must sends a command that has to succeed.
-func (c *tsClient) must(t *testing.T, cmd command) answer {
+func (c *script) must(t *testing.T, cmd command) answer {
 	t.Helper()
 	a := c.try(t, cmd)
 	if !a.OK {
@@ -177,7 +189,7 @@ func (c *tsClient) must(t *testing.T, cmd command) answer {
 }
 
 // hello calls the tool hello, expects its greeting and returns the exchanges.
-func (c *tsClient) hello(t *testing.T, name string) exchanges {
+func (c *script) hello(t *testing.T, name string) exchanges {
 	t.Helper()
 	a := c.must(t, command{Do: "call", Tool: "hello", Args: map[string]any{"name": name}})
 	if got, want := a.text(), "Hello, "+name+"!"; got != want {

@@ -32,8 +32,9 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 		Path:   req.URL.Path,
 		Query:  single(req.URL.Query()),
 		Bearer: strings.HasPrefix(req.Header.Get("Authorization"), "Bearer "),
+		Basic:  strings.HasPrefix(req.Header.Get("Authorization"), "Basic "),
 	}
-	if e.Path == "/oauth/token" {
+	if strings.HasPrefix(req.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
 		body, err := io.ReadAll(req.Body)
 		if err != nil {
 			return nil, err

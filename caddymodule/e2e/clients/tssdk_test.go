@@ -46,7 +46,7 @@ func TestTypeScriptSDK(t *testing.T) {
 
 // checkTools: what the server says reaches the client, and what the gateway
 // knows of the user reaches the server.
-func checkTools(t *testing.T, c *tsClient) {
+func checkTools(t *testing.T, c *script) {
 	t.Helper()
 	tools, _ := c.must(t, command{Do: "list"}).Result["tools"].([]any)
 	if len(tools) != 5 {
@@ -61,7 +61,7 @@ func checkTools(t *testing.T, c *tsClient) {
 
 // checkRefused: an access token that is no good is answered in the middle of a
 // session with 401 and invalid_token, and the SDK refreshes.
-func checkRefused(t *testing.T, c *tsClient, path string) {
+func checkRefused(t *testing.T, c *script, path string) {
 	t.Helper()
 	c.must(t, command{Do: "spoil"})
 	all := c.hello(t, "TypeScript")
@@ -79,7 +79,7 @@ func checkRefused(t *testing.T, c *tsClient, path string) {
 // checkRevoked: after a reuse of its first refresh token the client's grant is
 // gone. The SDK signs in again with the registration that it has; a session of
 // HTTP+SSE ends with its stream, so the program connects anew.
-func checkRevoked(t *testing.T, c *tsClient, streams bool) {
+func checkRevoked(t *testing.T, c *script, streams bool) {
 	t.Helper()
 	r := c.must(t, command{Do: "reuse", Index: 0}).Result
 	if r["status"] != 400.0 || r["error"] != "invalid_grant" {
@@ -133,7 +133,7 @@ func TestTypeScriptSDKExpired(t *testing.T) {
 		t.Skip("takes more than a minute")
 	}
 	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: configured(t, "access_token_lifetime 1s")})
-	clients := map[string]*tsClient{}
+	clients := map[string]*script{}
 	for _, generation := range []string{"v1", "v2"} {
 		clients[generation] = startTS(t, generation, "http", g.URL+"/mcp")
 		clients[generation].must(t, command{Do: "connect"})

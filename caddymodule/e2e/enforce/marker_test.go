@@ -107,7 +107,7 @@ registration {
 client confidential {
 	secret {env.MARK_CLIENT}
 	redirect_uri http://127.0.0.1/cb
-}`, "public /health"), port)
+}`, "public /health\npersonal_access_tokens"), port)
 	m.g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: m.config, Upstream: m.u.addr(), Port: port, Env: env})
 	return m
 }
@@ -264,6 +264,40 @@ func (m *markers) calls(access string) {
 	}
 }
 
+// personal shows the gateway personal access tokens, good, revoked and wrong
+// ones, everywhere that a credential could go.
+func (m *markers) personal(c *gatewaytest.Client) {
+	m.Helper()
+	admin := "http://" + m.g.Admin + "/mcp_auth/personal_tokens"
+	mint := func() (token, id string) {
+		r := gatewaytest.PostJSON(m, admin, `{"user":"alice","name":"zqMarkerTokenName","expires_in":3600}`)
+		wantStatus(m, r, http.StatusOK)
+		return m.keep("personal access token", r.Text(m, "token")), r.Text(m, "id")
+	}
+	good, _ := mint()
+	ended, id := mint()
+	wantStatus(m, m.send(http.MethodDelete, admin+"?id="+id, ""), http.StatusOK)
+	for _, order := range []string{`{"user":"` + m.secret("user of an order") + `"`, `{"token":"` + m.secret("token of an order") + `","user":"nobody"}`} {
+		m.send(http.MethodPost, admin, order, "Content-Type", "application/json")
+	}
+	unknown := m.keep("unknown personal access token", "mcp_pat_5ZLsz9SkSIbXOuxF0NNpLcIYIuodDpClpDWEuMDiv5a0Ub8yt")
+	for token, status := range map[string]int{good: http.StatusOK, ended: http.StatusUnauthorized, unknown: http.StatusUnauthorized, good + "x": http.StatusUnauthorized} {
+		wantStatus(m, m.send(http.MethodPost, m.g.URL+"/mcp", "{}", "Authorization", "Bearer "+token), status)
+		m.send(http.MethodPost, m.g.URL+"/mcp", "{}", "Authorization", "Token "+token, "Cookie", "t="+token)
+		m.send(http.MethodPost, m.g.URL+"/mcp?access_token="+token, "{}")
+		m.send(http.MethodPost, m.g.URL+"/oauth/register", "{}", "Content-Type", "application/json", "Authorization", "Bearer "+token)
+		c.Refresh(m, token)
+		m.form("/oauth/token", c.TokenForm(token))
+		m.form("/oauth/token", url.Values{"grant_type": {token}, "client_id": {token}, "client_secret": {token}})
+		m.send(http.MethodGet, m.g.URL+"/oauth/account", "", "Authorization", "Bearer "+token)
+	}
+	for _, s := range m.u.take() {
+		if s.contains(good) {
+			m.Errorf("reached the upstream: %v", s)
+		}
+	}
+}
+
 // trouble makes things fail behind the scenes.
 func (m *markers) trouble(c *gatewaytest.Client, access string) {
 	m.Helper()
@@ -307,6 +341,7 @@ func TestMarkers(t *testing.T) {
 	access, _ := m.tokens(c)
 	m.basic()
 	m.calls(access)
+	m.personal(c)
 	scrape := func() string { return gatewaytest.Send(t, http.MethodGet, "http://"+m.g.Admin+"/metrics", "").Body }
 	metrics := scrape() // once more below: a reload begins anew
 	m.trouble(c, access)

@@ -2,13 +2,11 @@
 //
 //   node client.mjs v1|v2|v2-modern http|sse <MCP endpoint> <redirect URI>
 //
-// It reads one JSON command a line, such as {"do":"call","tool":"hello","args":{"name":"x"}}, and
-// answers each with one JSON line: {"do", "ok", "error", "result", "exchanges"}, where exchanges
-// are the HTTP requests since the last answer. It ends with its input.
+// It reads commands such as {"do":"call","tool":"hello","args":{"name":"x"}} and answers as lines.mjs says.
 
-import { createInterface } from 'node:readline';
 import { setTimeout as pause } from 'node:timers/promises';
 
+import { serve } from './lines.mjs';
 import { Person } from './person.mjs';
 import { MemoryProvider } from './provider.mjs';
 import { recordingFetch } from './record.mjs';
@@ -17,7 +15,7 @@ import { loadSDK } from './sdks.mjs';
 const [generation, kind, endpoint, redirectUrl] = process.argv.slice(2);
 const sdk = await loadSDK(generation);
 const wire = recordingFetch();
-const provider = new MemoryProvider(redirectUrl, wire.fetch);
+let provider = new MemoryProvider(redirectUrl, wire.fetch);
 let client;
 let transport;
 
@@ -86,10 +84,27 @@ async function expire({ seconds }) {
 /** A token response without its secrets. */
 const shown = (tokens) => ({ ...tokens, access_token: tokens.access_token?.length, refresh_token: tokens.refresh_token?.length });
 
-const commands = {
+/** Becomes a client with a metadata document, one that the operator knows, or one that registers for a method. */
+function become({ document, id, secret, method }) {
+  if (document) provider.clientMetadataUrl = document;
+  else if (id) provider.saveClientInformation({ client_id: id, client_secret: secret });
+  else provider.method = method;
+}
+
+/** Becomes a program without a person, which has a secret or a private key (client credentials). */
+function alone({ id, secret, key }) {
+  const expectedIssuer = new URL(endpoint).origin;
+  provider = key
+    ? new sdk.PrivateKeyJwtProvider({ clientId: id, privateKey: key, algorithm: key.alg, expectedIssuer })
+    : new sdk.ClientCredentialsProvider({ clientId: id, clientSecret: secret, expectedIssuer });
+}
+
+await serve({
   person: ({ user, password }) => {
     provider.person = new Person(user, password);
   },
+  become,
+  alone,
   connect,
   call,
   reuse,
@@ -97,18 +112,4 @@ const commands = {
   list: () => client.listTools(),
   spoil: () => provider.spoil(),
   close: () => client.close(),
-};
-
-for await (const line of createInterface({ input: process.stdin })) {
-  const command = JSON.parse(line);
-  const answer = { do: command.do, ok: true };
-  try {
-    answer.result = await commands[command.do](command);
-  } catch (error) {
-    answer.ok = false;
-    answer.error = `${error.name}: ${error.message}`;
-  }
-  answer.exchanges = wire.exchanges.splice(0);
-  process.stdout.write(`${JSON.stringify(answer)}\n`);
-}
-process.exit(0);
+}, wire);

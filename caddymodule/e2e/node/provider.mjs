@@ -14,6 +14,10 @@ export class MemoryProvider {
 
   /** What the browser came back with and nobody has read yet. */
   callback;
+  /** How it registers to authenticate. */
+  method = 'none';
+  /** The URL of the client's metadata document, if it has one. */
+  clientMetadataUrl;
   /** Who sits at the browser, if anybody does. */
   person;
   /** Every token response so far. */
@@ -34,7 +38,7 @@ export class MemoryProvider {
       redirect_uris: [this.#redirectUrl],
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
-      token_endpoint_auth_method: 'none',
+      token_endpoint_auth_method: this.method,
     };
   }
 

@@ -8,13 +8,15 @@ export function recordingFetch() {
   const recording = async (input, init) => {
     const request = new Request(input, init);
     const url = new URL(request.url);
-    const form = url.pathname === '/oauth/token' ? await request.clone().text() : '';
+    const isForm = request.headers.get('content-type')?.startsWith('application/x-www-form-urlencoded');
+    const form = isForm ? await request.clone().text() : '';
     const exchange = {
       method: request.method,
       path: url.pathname,
       query: Object.fromEntries(url.searchParams),
       form: Object.fromEntries(new URLSearchParams(form)),
-      bearer: request.headers.has('authorization'),
+      bearer: request.headers.get('authorization')?.startsWith('Bearer ') ?? false,
+      basic: request.headers.get('authorization')?.startsWith('Basic ') ?? false,
     };
     exchanges.push(exchange);
     const response = await fetch(request);

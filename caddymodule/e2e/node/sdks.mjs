@@ -4,13 +4,15 @@
 const loaders = {
   // @modelcontextprotocol/sdk, the 1.x line.
   async v1() {
-    const [{ Client }, http, sse, { UnauthorizedError }] = await Promise.all([
+    const [{ Client }, http, sse, { UnauthorizedError }, machines] = await Promise.all([
       import('@modelcontextprotocol/sdk/client/index.js'),
       import('@modelcontextprotocol/sdk/client/streamableHttp.js'),
       import('@modelcontextprotocol/sdk/client/sse.js'),
       import('@modelcontextprotocol/sdk/client/auth.js'),
+      import('@modelcontextprotocol/sdk/client/auth-extensions.js'),
     ]);
     return {
+      ...machines,
       Client,
       UnauthorizedError,
       transports: { http: http.StreamableHTTPClientTransport, sse: sse.SSEClientTransport },
@@ -20,13 +22,10 @@ const loaders = {
   },
   // @modelcontextprotocol/client, the 2.x line, as it comes: revisions up to 2025-11-25.
   async v2() {
-    const { Client, UnauthorizedError, StreamableHTTPClientTransport, SSEClientTransport } = await import(
-      '@modelcontextprotocol/client'
-    );
+    const sdk = await import('@modelcontextprotocol/client');
     return {
-      Client,
-      UnauthorizedError,
-      transports: { http: StreamableHTTPClientTransport, sse: SSEClientTransport },
+      ...sdk,
+      transports: { http: sdk.StreamableHTTPClientTransport, sse: sdk.SSEClientTransport },
       // 2.x takes the whole callback, and checks iss in it.
       finish: (transport, callback) => transport.finishAuth(callback),
     };

@@ -1,6 +1,7 @@
 package readme_test
 
 import (
+	"encoding"
 	"encoding/json"
 	"net/http"
 	"os"
@@ -35,7 +36,10 @@ type table struct {
 	wrong string
 }
 
-const signInFile = "docs/signing-in.md"
+const (
+	signInFile = "docs/signing-in.md"
+	tokensFile = "docs/tokens.md"
+)
 
 // inApp is a Caddyfile with options of the global option.
 func inApp(options string) string { return "{\n\tmcp_auth {\n" + options + "\n\t}\n}\n" }
@@ -51,9 +55,12 @@ var readmeTables = []table{
 	{readmeFile, "`allow` and `deny`", "", inApp("allow zzz x")},
 	{readmeFile, "`brand`", "", inApp("brand {\nzzz\n}")},
 	{readmeFile, "`registration`", "", inApp("registration {\nzzz\n}")},
+	{readmeFile, "`client_metadata`", "", inApp("client_metadata {\nzzz\n}")},
 	{readmeFile, "`client`", "client", inApp("client x {\nzzz\n}")},
 	{readmeFile, "`store embedded`", "", inApp("store embedded {\nzzz\n}")},
 	{readmeFile, "Directive `mcp_auth`", "", inSite("zzz")},
+	{tokensFile, "`trust`", "trust", inSite("trust https://a.example {\nzzz\n}")},
+	{tokensFile, "`introspection`", "introspection", inSite("trust https://a.example {\nintrospection {\nzzz\n}\n}")},
 }
 
 // loginTables are the tables of options of each login.
@@ -172,6 +179,8 @@ func jsonFields(prefix string, typ reflect.Type) []string {
 			inner = inner.Elem()
 		}
 		switch {
+		case inner.Kind() == reflect.Slice && reflect.PointerTo(inner.Elem()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()):
+			names = append(names, prefix+name)
 		case inner.Kind() == reflect.Struct:
 			names = append(names, jsonFields(prefix+name+".", inner)...)
 		case inner.Kind() == reflect.Slice && inner.Elem().Kind() == reflect.Struct:
@@ -197,6 +206,7 @@ func TestDefaults(t *testing.T) {
 		"lifetimes.refresh_grace":    authserver.DefaultRefreshGrace,
 		"lifetimes.refresh_idle":     authserver.DefaultRefreshIdle,
 		"lifetimes.refresh_absolute": authserver.DefaultRefreshAbsolute,
+		"lifetimes.personal_token":   authserver.DefaultPersonalToken,
 		"sessions.idle":              authserver.DefaultSessionIdle,
 		"sessions.lifetime":          authserver.DefaultSessionAbsolute,
 	} {
@@ -249,6 +259,32 @@ func TestFlags(t *testing.T) {
 	}
 }
 
+// TestTokenFlags compares the table of flags with those of mcp-token.
+func TestTokenFlags(t *testing.T) {
+	cmd := new(cobra.Command)
+	caddycmd.Commands()["mcp-token"].CobraFunc(cmd)
+	flags, usage := map[string][]string{}, regexp.MustCompile(`(?m)^ +(?:-\w, )?--([\w-]+)`)
+	for _, sub := range cmd.Commands() {
+		for _, m := range usage.FindAllStringSubmatch(sub.LocalFlags().FlagUsages(), -1) {
+			flags[m[1]] = append(flags[m[1]], sub.Name())
+		}
+	}
+	for _, m := range usage.FindAllStringSubmatch(cmd.PersistentFlags().FlagUsages(), -1) {
+		flags[m[1]] = []string{"all"}
+	}
+	for _, row := range rows(t, tokensFile, "Personal access tokens") {
+		name := strings.TrimPrefix(code(row[0])[0], "--")
+		of := strings.Split(strings.ReplaceAll(row[1], "`", ""), ", ")
+		if !slices.Equal(of, flags[name]) {
+			t.Errorf("--%s is documented for %q, and is there for %q", name, of, flags[name])
+		}
+		delete(flags, name)
+	}
+	if len(flags) > 0 {
+		t.Errorf("flags without documentation: %v", flags)
+	}
+}
+
 // everyEndpoint is a gateway that has all endpoints.
 const everyEndpoint = `{
 	admin {ADMIN}
@@ -267,6 +303,10 @@ const everyEndpoint = `{
 		}
 		brand {
 			logo {DIR}/logo.svg
+		}
+		client asks {
+			secret x
+			introspect
 		}
 	}
 }
@@ -290,7 +330,8 @@ func TestEndpoints(t *testing.T) {
 		for _, path := range code(row[0]) {
 			path = strings.Replace(path, "<login>", "github", 1)
 			documented = append(documented, path)
-			if r := gatewaytest.Send(t, http.MethodGet, g.URL+path, ""); r.Status == http.StatusNotFound || r.Status == http.StatusUnauthorized {
+			mayAsk := path == "/oauth/register/client" // for the token of the registration
+			if r := gatewaytest.Send(t, http.MethodGet, g.URL+path, ""); r.Status == http.StatusNotFound || r.Status == http.StatusUnauthorized && !mayAsk {
 				t.Errorf("GET %s: %d", path, r.Status)
 			}
 		}

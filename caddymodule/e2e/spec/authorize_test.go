@@ -122,9 +122,14 @@ func testErrorPages(t *testing.T) {
 			}
 		}
 	}
-	// INTEROP 1: who is forgotten reads how to go on.
-	if r, _ := c.Authorize(t, "client_id", "nobody"); !strings.Contains(r.Body, ".mcp-auth") {
-		t.Errorf("the page lacks the recovery steps:\n%s", brief(r))
+	// INTEROP 1: who is forgotten reads how to go on, with this program or, where
+	// nothing tells which it is, with those that most people use.
+	for uri, fix := range map[string]string{
+		"http://localhost:7777/oauth/callback": "If this is mcp-remote", "https://client.example/cb": "rm -rf ~/.mcp-auth",
+	} {
+		if r, _ := c.Authorize(t, "client_id", "nobody", "redirect_uri", uri); !strings.Contains(r.Body, fix) {
+			t.Errorf("the page for %s lacks %q:\n%s", uri, fix, brief(r))
+		}
 	}
 }
 

@@ -42,10 +42,10 @@ func sendAs(t *testing.T, c *gatewaytest.Client, method string, form url.Values)
 
 // clientAuthentication are the requirements of OAuth 2.1 §2.4.
 var clientAuthentication = []requirement{
-	{"G7", testBruteForce},
+	{"G7 O44", testBruteForce},
 	{"G8", testPublicClient},
 	{"G9", testSecretMethods},
-	{"G10", testConfidentialAlways},
+	{"G10 THREATS G7", testConfidentialAlways},
 }
 
 func testBruteForce(t *testing.T) {

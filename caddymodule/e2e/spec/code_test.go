@@ -10,13 +10,13 @@ import (
 
 // codeGrant are the requirements on the authorization_code grant.
 var codeGrant = []requirement{
-	{"G13", testVerifier},
-	{"G14", testDowngrade},
-	{"G15", testParallelRedemption},
-	{"G16", testReplay},
-	{"G17", testFailedAttempts},
+	{"G13 O16 O17 O19 THREATS K2", testVerifier},
+	{"G14 O18 THREATS K1 K3 K4", testDowngrade},
+	{"G15 O20 THREATS K5", testParallelRedemption},
+	{"G16 O20 THREATS K6", testReplay},
+	{"G17 THREATS K7", testFailedAttempts},
 	{"G18", testRedirectAtToken},
-	{"G19", testResourceAtToken},
+	{"G19 O21", testResourceAtToken},
 	{"G20", testAudience},
 	{"G21", testNoRefreshGrant},
 }

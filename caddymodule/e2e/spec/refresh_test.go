@@ -10,15 +10,15 @@ import (
 
 // refreshGrant are the requirements on the refresh_token grant.
 var refreshGrant = []requirement{
-	{"G22", testRotation},
-	{"G23", testReuse},
-	{"G24", testRefreshBindings},
-	{"G24/spelling", testRefreshSpelling},
+	{"G22 THREATS T1", testRotation},
+	{"G23 O20 THREATS T2 T5", testReuse},
+	{"G24 O21 THREATS T3 T10", testRefreshBindings},
+	{"G24 spelling", testRefreshSpelling},
 	{"G25", testRefreshScope},
-	{"G27", testLostAnswer},
-	{"G27/parallel", testParallelRefresh},
-	{"G27/off", testParallelWithoutGrace},
-	{"G28", testSwappedRoles},
+	{"G27 THREATS T8", testLostAnswer},
+	{"G27 O20 THREATS T7 parallel", testParallelRefresh},
+	{"G27 off", testParallelWithoutGrace},
+	{"G28 O27 THREATS T4 T14", testSwappedRoles},
 }
 
 // refreshed refreshes and returns the new pair.

@@ -133,7 +133,7 @@ func testTokenErrors(t *testing.T) {
 		"no refresh token":   {form("grant_type", "refresh_token", "client_id", c.ID), 400, "invalid_request"},
 		"no client":          {form("grant_type", "refresh_token", "refresh_token", refresh), 401, "invalid_client"},
 		"unknown client":     {form("grant_type", "refresh_token", "refresh_token", refresh, "client_id", "nobody"), 401, "invalid_client"},
-		"URL as client":      {form("grant_type", "refresh_token", "refresh_token", refresh, "client_id", "https://c.example/id"), 401, "invalid_client"},
+		"URL as client":      {form("grant_type", "refresh_token", "refresh_token", refresh, "client_id", "https://c.example/id"), 400, "invalid_grant"}, // its document is not fetched for that
 		"assertion":          {form("grant_type", "refresh_token", "refresh_token", refresh, "client_id", c.ID, "client_assertion", "x"), 401, "invalid_client"},
 		"bad code":           {form("grant_type", "authorization_code", "code", "x", "client_id", c.ID), 400, "invalid_grant"},
 		"bad refresh token":  {form("grant_type", "refresh_token", "refresh_token", "x", "client_id", c.ID), 400, "invalid_grant"},

@@ -48,9 +48,13 @@ func (l *Login) Info() login.Info { return login.Info{ID: "auto", Ambient: true,
 
 // Begin returns the configured user.
 func (l *Login) Begin(context.Context, login.Request) (login.Step, error) {
-	return login.Step{Identity: &login.Identity{
-		Subject: l.User, Name: l.Name, Email: l.Email, EmailVerified: true, AuthTime: time.Now(),
-	}}, nil
+	id := l.identity()
+	id.AuthTime = time.Now()
+	return login.Step{Identity: &id}, nil
+}
+
+func (l *Login) identity() login.Identity {
+	return login.Identity{Subject: l.User, Name: l.Name, Email: l.Email, EmailVerified: true}
 }
 
 // Finish is never reached, because Begin does not redirect.
@@ -64,6 +68,14 @@ func (l *Login) Recheck(_ context.Context, id login.Identity) (login.Identity, e
 		return login.Identity{}, login.ErrDenied
 	}
 	return id, nil
+}
+
+// Lookup implements login.Directory.
+func (l *Login) Lookup(_ context.Context, subject string) (login.Identity, error) {
+	if subject != l.User {
+		return login.Identity{}, login.ErrDenied
+	}
+	return l.identity(), nil
 }
 
 // UnmarshalCaddyfile reads the login from a Caddyfile:
@@ -100,6 +112,7 @@ func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 // Interface guards
 var (
 	_ login.Method          = (*Login)(nil)
+	_ login.Directory       = (*Login)(nil)
 	_ caddy.Provisioner     = (*Login)(nil)
 	_ caddyfile.Unmarshaler = (*Login)(nil)
 )

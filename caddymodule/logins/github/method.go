@@ -166,7 +166,7 @@ func (l *Login) identify(ctx context.Context, a *api) (login.Identity, error) {
 	if err != nil {
 		return login.Identity{}, err
 	}
-	id := login.Identity{Subject: strconv.FormatInt(u.ID, 10), Name: plainText(u.Name), AuthTime: l.now()}
+	id := login.Identity{Subject: strconv.FormatInt(u.ID, 10), Name: plainText(u.Name), AuthTime: l.now(), AuthTimeUnknown: true}
 	if id.Name == "" {
 		id.Name = plainText(u.Login)
 	}

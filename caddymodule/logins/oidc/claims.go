@@ -132,6 +132,8 @@ func (l *Login) subject(p *provider, all claims) (string, error) {
 func (l *Login) identity(subject string, about claims) (*login.Identity, error) {
 	id := &login.Identity{Subject: subject, Version: l.version}
 	id.AuthTime = about.authTime(l.now())
+	_, says := about.number("auth_time")
+	id.AuthTimeUnknown = !says
 	name, _ := about.find(l.Claims.Name).(string)
 	id.Name = displayName(name)
 	email, _ := about.find(l.Claims.Email).(string)

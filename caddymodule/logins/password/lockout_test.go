@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 // device is a request from a browser in which somebody signed in before.
@@ -23,7 +24,7 @@ func (r *rig) with(user, password string, from login.Request) (in bool, wait tim
 func underAttack(t *testing.T) *rig {
 	t.Helper()
 	r := newRig(t, alice(t))
-	r.compare = func(_ hash, typed string) (bool, error) { return typed == "sesame", nil }
+	r.compare = func(_ passhash.Hash, typed string) (bool, error) { return typed == "sesame", nil }
 	return r
 }
 

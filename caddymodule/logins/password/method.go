@@ -2,10 +2,13 @@ package password
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 // The names of what people type in.
@@ -13,6 +16,9 @@ const (
 	fieldUser     = "username"
 	fieldPassword = "password"
 )
+
+// busyRetry is when to come back if too many hashes are computed.
+const busyRetry = 5 * time.Second
 
 // Info implements [login.Method].
 func (l *Login) Info() login.Info {
@@ -59,9 +65,9 @@ func (l *Login) Begin(ctx context.Context, r login.Request) (login.Step, error) 
 // guess is one attempt to sign in.
 type guess struct {
 	name, typed, from string
-	device            string   // on which the person signed in before; empty otherwise
-	account           *account // nil if nobody has the name
-	hash              hash     // to compare with, in any case
+	device            string        // on which the person signed in before; empty otherwise
+	account           *account      // nil if nobody has the name
+	hash              passhash.Hash // to compare with, in any case
 }
 
 // guess reports whether the attempt has the password of someone who may come in.
@@ -72,9 +78,12 @@ func (l *Login) guess(ctx context.Context, g guess) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	leave, err := l.state.gate.enter(ctx, attempt.known)
+	leave, err := l.state.gate.Enter(ctx, attempt.known)
 	if err != nil {
 		attempt.cancel()
+		if errors.Is(err, passhash.ErrBusy) {
+			err = &login.ThrottledError{RetryAfter: busyRetry}
+		}
 		return false, err
 	}
 	defer leave()
@@ -97,15 +106,26 @@ func (*Login) Finish(context.Context, login.Request) (login.Step, error) {
 
 // Recheck returns what is known about the person today. It denies those who are
 // no longer users, who are disabled, and whose password is another one.
-func (l *Login) Recheck(_ context.Context, id login.Identity) (login.Identity, error) {
-	a := l.people.Load().accounts[fold(id.Subject)]
+func (l *Login) Recheck(ctx context.Context, id login.Identity) (login.Identity, error) {
+	now, err := l.Lookup(ctx, id.Subject)
 	switch {
-	case a == nil || a.Username != id.Subject:
-		return login.Identity{}, fmt.Errorf("%w: there is no such user any more", login.ErrDenied)
+	case err != nil:
+		return login.Identity{}, err
+	case now.Version != id.Version:
+		return login.Identity{}, fmt.Errorf("%w: user %s has another password now", login.ErrDenied, now.Subject)
+	}
+	now.AuthTime = id.AuthTime
+	return now, nil
+}
+
+// Lookup implements [login.Directory].
+func (l *Login) Lookup(_ context.Context, subject string) (login.Identity, error) {
+	a := l.people.Load().accounts[fold(subject)]
+	switch {
+	case a == nil || a.Username != subject:
+		return login.Identity{}, fmt.Errorf("%w: there is no such user", login.ErrDenied)
 	case a.Disabled:
 		return login.Identity{}, fmt.Errorf("%w: user %s is disabled", login.ErrDenied, a.Username)
-	case a.version != id.Version:
-		return login.Identity{}, fmt.Errorf("%w: user %s has another password now", login.ErrDenied, a.Username)
 	}
-	return a.identity(id.AuthTime), nil
+	return a.identity(time.Time{}), nil
 }

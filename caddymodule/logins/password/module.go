@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +15,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 func init() {
@@ -62,13 +62,13 @@ type Login struct {
 
 	log     *zap.Logger
 	now     func() time.Time
-	compare func(h hash, password string) (bool, error)
+	compare func(h passhash.Hash, password string) (bool, error)
 }
 
 // state is what all configurations of one process share.
 type state struct {
 	throttle *throttle
-	gate     *gate
+	gate     *passhash.Gate
 }
 
 // Destruct implements [caddy.Destructor]: there is nothing to close.
@@ -76,7 +76,7 @@ func (*state) Destruct() error { return nil }
 
 // newState leaves half of the processors to everything that is not a sign-in.
 func newState(now func() time.Time) *state {
-	return &state{newThrottle(now, throttleSize), newGate((runtime.GOMAXPROCS(0) + 1) / 2)}
+	return &state{newThrottle(now, throttleSize), passhash.NewGate(passhash.Slots())}
 }
 
 // CaddyModule returns the Caddy module information.
@@ -101,7 +101,7 @@ func (l *Login) Provision(ctx caddy.Context) error {
 		l.now = time.Now
 	}
 	if l.compare == nil {
-		l.compare = hash.matches
+		l.compare = passhash.Hash.Matches
 	}
 	switch {
 	case !idForm.MatchString(l.ID):
@@ -198,6 +198,7 @@ func (l *Login) Cleanup() error {
 // Interface guards.
 var (
 	_ login.Method       = (*Login)(nil)
+	_ login.Directory    = (*Login)(nil)
 	_ caddy.Module       = (*Login)(nil)
 	_ caddy.Provisioner  = (*Login)(nil)
 	_ caddy.CleanerUpper = (*Login)(nil)

@@ -40,7 +40,7 @@ func TestModule(t *testing.T) {
 	for _, user := range []string{"ann", "bob"} {
 		r.in(user, "sesame", home)
 	}
-	if a := r.people.Load().accounts["cid"]; !a.Disabled || a.hash.text != cheapArgon2("sesame") {
+	if a := r.people.Load().accounts["cid"]; !a.Disabled || a.hash.Text() != cheapArgon2("sesame") {
 		t.Errorf("%+v", a)
 	}
 	// What was configured can still be asked for, as it was written.

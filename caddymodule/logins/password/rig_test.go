@@ -17,6 +17,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 func must(t testing.TB, err error) {
@@ -65,15 +66,15 @@ func newRig(t *testing.T, users ...User) *rig {
 func (r *rig) provision() {
 	r.t.Helper()
 	r.now, r.log = r.clock, zap.NewNop()
-	r.compare = func(h hash, password string) (bool, error) {
+	r.compare = func(h passhash.Hash, password string) (bool, error) {
 		r.mu.Lock()
-		r.hashed = append(r.hashed, h.text)
+		r.hashed = append(r.hashed, h.Text())
 		during := r.during
 		r.mu.Unlock()
 		if during != nil {
 			during()
 		}
-		return h.matches(password)
+		return h.Matches(password)
 	}
 	must(r.t, r.Provision(newContext(r.t)))
 	r.t.Cleanup(func() { must(r.t, r.Cleanup()) })

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 // address returns one of many IPv4 addresses.
@@ -82,7 +83,7 @@ func TestSuccessIsNoFailure(t *testing.T) {
 func TestUnknownIsThrottledAlike(t *testing.T) {
 	outcomes := func(name string) []string {
 		r := newRig(t, alice(t), User{Username: "bob", Hash: cheapBcrypt(t, "x"), Disabled: true})
-		r.compare = func(hash, string) (bool, error) { return false, nil }
+		r.compare = func(passhash.Hash, string) (bool, error) { return false, nil }
 		var got []string
 		for i := range 300 {
 			_, err := r.try(name, "guess", address(i%7))
@@ -214,7 +215,7 @@ func TestGuessesPerHour(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, alice(t))
 			guesses := [3]int{}
-			r.compare = func(hash, string) (bool, error) { return false, nil }
+			r.compare = func(passhash.Hash, string) (bool, error) { return false, nil }
 			for start, i := r.clock(), 0; r.clock().Sub(start) < 3*hour; i++ {
 				_, err := r.try(tt.user(i), "guess", tt.from(i))
 				if wait := waitOf(err); wait > 0 {
@@ -262,7 +263,7 @@ func TestNetworks(t *testing.T) {
 func TestNoAddress(t *testing.T) {
 	for _, nowhere := range []string{"", "@"} {
 		r := newRig(t, alice(t))
-		r.compare = func(h hash, p string) (bool, error) { return p == "sesame", nil }
+		r.compare = func(h passhash.Hash, p string) (bool, error) { return p == "sesame", nil }
 		r.in("alice", "sesame", nowhere)
 		for i := range 500 {
 			_, _ = r.try(fmt.Sprint("name", i), "guess", nowhere)
@@ -305,10 +306,10 @@ func TestParallelGuesses(t *testing.T) {
 					r.in("alice", "sesame", home)
 				}
 				const guesses = 200
-				r.state.gate = newGate(guesses) // it must not be what holds them back
+				r.state.gate = passhash.NewGate(guesses) // it must not be what holds them back
 				var computed, throttled atomic.Int64
 				verdict := make(chan struct{})
-				r.compare = func(hash, string) (bool, error) {
+				r.compare = func(passhash.Hash, string) (bool, error) {
 					computed.Add(1)
 					<-verdict
 					return false, nil
@@ -335,7 +336,7 @@ func TestParallelGuesses(t *testing.T) {
 // TestDoubleSubmit wants two clicks with the right password to be two sign-ins.
 func TestDoubleSubmit(t *testing.T) {
 	r := newRig(t, alice(t))
-	r.state.gate = newGate(2)
+	r.state.gate = passhash.NewGate(2)
 	var both sync.WaitGroup
 	both.Add(2)
 	r.during = func() { both.Done(); both.Wait() }
@@ -359,7 +360,7 @@ func TestFloodOfHashes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, alice(t))
 		r.in("alice", "sesame", home)
-		r.state.gate = newGate(2)
+		r.state.gate = passhash.NewGate(2)
 		var running, most atomic.Int64
 		release := make(chan struct{})
 		r.during = func() {
@@ -367,7 +368,7 @@ func TestFloodOfHashes(t *testing.T) {
 			<-release
 			running.Add(-1)
 		}
-		const strangers = 2 + 2*roomPerSlot/2
+		const strangers = 2 + 2*passhash.RoomPerSlot/2
 		var all sync.WaitGroup
 		for i := range strangers {
 			all.Go(func() { r.wrongLater(fmt.Sprint("name", i), address(i)) })
@@ -402,7 +403,7 @@ func TestFloodOfHashes(t *testing.T) {
 		if n := most.Load(); n != 2 {
 			t.Errorf("%d hashes at a time, want 2", n)
 		}
-		if n := r.state.gate.waiting.Load(); n != 0 {
+		if n := r.state.gate.Waiting(); n != 0 {
 			t.Errorf("%d still wait", n)
 		}
 		// None of the refused attempts was counted.

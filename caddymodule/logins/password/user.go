@@ -1,9 +1,6 @@
 package password
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"regexp"
@@ -12,9 +9,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/caddyserver/caddy/v2/modules/caddyhttp/caddyauth"
-
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/passhash"
 )
 
 // User is one person who may sign in.
@@ -60,7 +56,7 @@ var userName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._+@-]{0,63}$`)
 // account is a user whose entry was checked.
 type account struct {
 	User
-	hash    hash
+	hash    passhash.Hash
 	version string
 	line    int // in the users file; 0 for users of the configuration
 }
@@ -71,7 +67,7 @@ func newAccount(u User) (*account, error) {
 	if !userName.MatchString(u.Username) {
 		return nil, errors.New("a user's name is missing or not one: 1 to 64 letters, digits and . _ - + @, beginning with a letter or digit")
 	}
-	h, err := parseHash(u.Hash)
+	h, err := passhash.Parse(u.Hash)
 	if err == nil {
 		err = u.check()
 	}
@@ -79,7 +75,7 @@ func newAccount(u User) (*account, error) {
 		return nil, fmt.Errorf("user %s: %w", u.Username, err)
 	}
 	u.Hash = "" // one place is enough
-	return &account{User: u, hash: h, version: h.tag()}, nil
+	return &account{User: u, hash: h, version: h.Tag()}, nil
 }
 
 // check looks at everything but name and hash.
@@ -130,16 +126,14 @@ func fold(name string) string {
 // directory holds all users at one time. It does not change.
 type directory struct {
 	accounts map[string]*account // by folded name
-	fakes    []hash              // one for each account
-	key      [sha256.Size]byte   // chooses among them
+	decoys   *passhash.Decoys    // for names that nobody has
 }
 
 // newDirectory puts users together. A line in an error is that of the users
 // file.
 func newDirectory(lists ...[]*account) (*directory, error) {
 	d := &directory{accounts: map[string]*account{}}
-	all := sha256.New()
-	all.Write([]byte("mcp_auth password decoys\x00"))
+	var hashes []passhash.Hash
 	for _, list := range lists {
 		for _, a := range list {
 			name := fold(a.Username)
@@ -147,19 +141,12 @@ func newDirectory(lists ...[]*account) (*directory, error) {
 				return nil, atLine(a.line, twice(other, a))
 			}
 			d.accounts[name] = a
-			d.fakes = append(d.fakes, a.hash.fake())
-			all.Write([]byte(a.hash.text))
+			hashes = append(hashes, a.hash)
 		}
 	}
-	if len(d.fakes) == 0 {
-		h, err := parseHash(string(caddyauth.Argon2idHash{}.FakeHash()))
-		if err != nil {
-			return nil, err
-		}
-		d.fakes = []hash{h.fake()}
-	}
-	all.Sum(d.key[:0])
-	return d, nil
+	var err error
+	d.decoys, err = passhash.NewDecoys("password", hashes)
+	return d, err
 }
 
 // twice says where the other user of a name is.
@@ -181,21 +168,18 @@ func twice(first, second *account) error {
 // that an attempt under this name has to be compared with. Nobody's name has
 // the cost of a user's hash that the name chooses: always the same one, until
 // the users change.
-func (d *directory) find(name string) (*account, hash) {
+func (d *directory) find(name string) (*account, passhash.Hash) {
 	if a := d.accounts[name]; a != nil {
 		return a, a.hash
 	}
-	mac := hmac.New(sha256.New, d.key[:])
-	mac.Write([]byte(name))
-	n := binary.BigEndian.Uint64(mac.Sum(nil)) % uint64(len(d.fakes))
-	return nil, d.fakes[n]
+	return nil, d.decoys.For(name)
 }
 
 // weak names the users whose hashes are cheap to guess.
 func weak(accounts []*account) []string {
 	var names []string
 	for _, a := range accounts {
-		if a.hash.weak {
+		if a.hash.Weak() {
 			names = append(names, a.Username)
 		}
 	}

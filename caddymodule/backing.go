@@ -1,0 +1,90 @@
+package caddymodule
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+)
+
+// backing is what a handler stands on: the mcp_auth app, or nothing but the
+// issuers that it trusts.
+type backing struct {
+	// issuer is ours, empty without an app.
+	issuer string
+	server func() (*authserver.Server, error)
+	// own are our access tokens, and personal our personal ones, nil without an
+	// app.
+	own, personal resource.Kind
+	// rules are those of the app.
+	rules     login.Rules
+	headers   []string // by which logins know people
+	observer  *observer
+	resources *registry
+	calls     *callCounter
+	revoked   func(t *resource.Token) bool
+	watch     func(t *resource.Token, end func()) (stop func())
+}
+
+// newBacking returns what the handlers of an app share, or what a handler
+// without an app has to itself. There has to be an app unless it trusts others.
+func newBacking(ctx caddy.Context, trusts bool) (*backing, error) {
+	app, err := configuredApp(ctx)
+	if err == nil {
+		return app.backing(), nil
+	}
+	if !trusts || !errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, err
+	}
+	if err := watchExit(ctx); err != nil {
+		return nil, err
+	}
+	return &backing{
+		observer: newObserver(ctx, ctx.Logger()), resources: new(registry), calls: newCallCounter(),
+		revoked: func(*resource.Token) bool { return false },
+		watch:   func(*resource.Token, func()) func() { return func() {} },
+	}, nil
+}
+
+// configuredApp returns the mcp_auth app. A handler never makes one up.
+func configuredApp(ctx caddy.Context) (*App, error) {
+	app, err := ctx.AppIfConfigured("mcp_auth")
+	if errors.Is(err, caddy.ErrNotConfigured) {
+		return nil, fmt.Errorf("there is no mcp_auth app: add the global option mcp_auth with at least an issuer and a login, "+
+			"or have the directive trust an issuer (%w)", caddy.ErrNotConfigured)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return app.(*App), nil
+}
+
+func (a *App) backing() *backing {
+	b := &backing{
+		issuer: a.Issuer, server: a.server, own: a.verifier, rules: a.Rules,
+		observer: a.observer, resources: a.resources, calls: a.state.calls,
+		personal: personalTokens{a},
+		revoked:  func(t *resource.Token) bool { return a.state.revoked.Ended(watched(t)) },
+		watch: func(t *resource.Token, end func()) func() {
+			return a.state.revoked.Watch(watched(t), end)
+		},
+	}
+	for _, l := range a.logins {
+		b.headers = append(b.headers, l.Info().Headers...)
+	}
+	return b
+}
+
+// authorizationServers lists our issuer, if there is one, and those that are
+// trusted.
+func (b *backing) authorizationServers(trusted []string) []string {
+	if b.issuer == "" {
+		return trusted
+	}
+	return slices.Concat([]string{b.issuer}, trusted)
+}

@@ -23,7 +23,7 @@ import (
 // The tests here are about when a document is fetched, and what serves when it
 // can't be.
 
-// SPEC E10, O36: a name that resolves to an address which is not public gets no
+// SPEC E10, O36, THREATS G2, G5: a name that resolves to an address which is not public gets no
 // connection, whatever else it resolves to, and the page says nothing of it.
 func TestDocumentInternalAddresses(t *testing.T) {
 	canary, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")

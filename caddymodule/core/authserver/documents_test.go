@@ -307,7 +307,7 @@ func TestDocumentAnswers(t *testing.T) {
 	}
 }
 
-// SPEC E5, E6, E7, E9, E20, E23, O14: what a document may and may not say.
+// SPEC E5, E6, E7, E9, E20, E23, O14, THREATS G4: what a document may and may not say.
 func TestDocumentContents(t *testing.T) {
 	const jwks = `{"keys":[{"kty":"EC","crv":"P-256","kid":"1","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}]}`
 	private := strings.Replace(jwks, `"y"`, `"d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI","y"`, 1)

@@ -95,7 +95,9 @@ func testErrorsStay(t *testing.T) {
 	}
 }
 
-// TestRegistrationThreats are rows of THREATS 1.6 that need no fetching.
+// TestRegistrationThreats are rows of THREATS 1.6 that need no fetching; G1, open
+// registration without validation, is TestRegister. Documents are in e2e/cimd and
+// core/authserver.
 func TestRegistrationThreats(t *testing.T) {
 	t.Run("G3 attributes outside the schema", func(t *testing.T) {
 		doc := registered(t, `{`+loopbackURI+`,"client_id":"chosen","client_secret":"chosen","trusted":true,"Trusted":true,"o":0,"scopes":["admin"],

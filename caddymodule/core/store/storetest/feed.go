@@ -85,6 +85,8 @@ func everyCursorContinues(t *testing.T, s store.Store) {
 	}
 }
 
+// garbageCursor (THREATS T12): a cursor is a position, and nothing that a store
+// runs.
 func garbageCursor(t *testing.T, s store.Store) {
 	now := clock()
 	revokeNew(t, s, now, "a", "b")

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"errors"
 	"net/url"
+	"time"
 
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -82,6 +83,10 @@ type fetched struct {
 	clientKeys, configuredKeys *jose.Remote
 }
 
+// configuredHoldOff is how long the operator's own addresses are left alone after
+// a failure: nobody else chose them, and people wait.
+const configuredHoldOff = 5 * time.Second
+
 // provision makes what fetches. It asks nobody yet.
 func (c *ClientMetadataConfig) provision() (fetched, error) {
 	var o fetch.Options
@@ -98,7 +103,7 @@ func (c *ClientMetadataConfig) provision() (fetched, error) {
 		// A client of its own: who has many slow keys fetched keeps nobody's
 		// document away.
 		clientKeys:     jose.NewRemote(fetch.New(o), jose.RemoteOptions{}),
-		configuredKeys: jose.NewRemote(fetch.New(fetch.Options{AllowPrivate: true}), jose.RemoteOptions{}),
+		configuredKeys: jose.NewRemote(fetch.New(fetch.Options{AllowPrivate: true}), jose.RemoteOptions{HoldOff: configuredHoldOff}),
 	}, nil
 }
 

@@ -15,8 +15,7 @@ const (
 	// some long.
 	maxSet = 128 << 10
 	// waitAfter is the least time between two fetches of a set, so that made-up
-	// key ids cause no flood of them, nor tokens of a client whose keys can't be
-	// had.
+	// key ids cause no flood of them.
 	waitAfter = 30 * time.Second
 	// maxSetFresh is how long a set counts without asking again, whatever its
 	// host says: how long a key that was withdrawn is still good.
@@ -38,6 +37,10 @@ type RemoteOptions struct {
 	// their host can't be reached. The default is 1 h; a negative value means not
 	// at all.
 	StaleFor time.Duration
+	// HoldOff is how long an address that failed is not asked again. The default
+	// is 30 s, which is for addresses that strangers name: a client whose keys
+	// can't be had may present as many tokens as it likes.
+	HoldOff time.Duration
 	// Size bounds the number of sets. The default is 1000.
 	Size int
 	// Now is the clock. The default is time.Now.
@@ -55,7 +58,7 @@ func NewRemote(c *fetch.Client, o RemoteOptions) *Remote {
 	return &Remote{sets: fetch.NewCache(c, fetch.CacheOptions[Set]{
 		Decode:  func(_ string, r *fetch.Response) (Set, error) { return ParseSet(r.Body) },
 		Accept:  "application/jwk-set+json, application/json",
-		MaxBody: maxSet, MaxFresh: maxSetFresh, StaleFor: cmp.Or(o.StaleFor, time.Hour), HoldOff: waitAfter,
+		MaxBody: maxSet, MaxFresh: maxSetFresh, StaleFor: cmp.Or(o.StaleFor, time.Hour), HoldOff: cmp.Or(o.HoldOff, waitAfter),
 		Size: o.Size, Now: o.Now,
 	})}
 }

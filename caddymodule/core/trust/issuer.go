@@ -116,7 +116,7 @@ func New(c Config) (*Issuer, error) {
 	}
 	i := &Issuer{
 		cfg: c, where: newDiscovery(c),
-		remote: jose.NewRemote(c.Client, jose.RemoteOptions{StaleFor: c.StaleFor, Size: 16, Now: c.Now}),
+		remote: jose.NewRemote(c.Client, jose.RemoteOptions{StaleFor: c.StaleFor, HoldOff: holdOff, Size: 16, Now: c.Now}),
 		known:  otter.Must(&otter.Options[[sha256.Size]byte, *verified]{MaximumSize: remembered}),
 	}
 	if c.Introspection != nil {

@@ -103,7 +103,7 @@ func testReuseAfterGrace(t *testing.T) {
 // that succeeds is a use.
 func testIdleExpiry(t *testing.T) {
 	t.Parallel()
-	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("access_token_lifetime 1s\n code_lifetime 1s\n refresh_idle 4s", "")})
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("access_token_lifetime 1s\n refresh_idle 4s", "")})
 	c := gatewaytest.Register(t, g.URL)
 	var sessions pool
 	for range 80 {
@@ -121,7 +121,7 @@ func testIdleExpiry(t *testing.T) {
 
 func testAbsoluteExpiry(t *testing.T) {
 	t.Parallel()
-	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("access_token_lifetime 1m\n code_lifetime 1s\n refresh_lifetime 4s", "")})
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile("access_token_lifetime 1m\n refresh_lifetime 4s", "")})
 	c := gatewaytest.Register(t, g.URL)
 	reply := c.Redeem(t, c.Code(t))
 	eventually(t, "a session of 4 s ends although it is used", 12*time.Second, func() bool {

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
@@ -116,6 +117,11 @@ func TestKeysElsewhere(t *testing.T) {
 	wantError(t, h.post(t, "/oauth/token", signed(first.assertion(t, "away", h.URL), "grant_type", "client_credentials")),
 		http.StatusServiceUnavailable, "temporarily_unavailable")
 	h.away.Store(first)
+	// A host that failed is left alone for a few seconds.
+	eventually(t, "the keys are found again", 20*time.Second, func() bool {
+		form := signed(first.assertion(t, "away", h.URL), "grant_type", "client_credentials")
+		return h.post(t, "/oauth/token", form).Status != http.StatusServiceUnavailable
+	})
 	h.token(t, signed(first.assertion(t, "away", h.URL)))
 	// Kept, while its host is away.
 	h.away.Store(nil)

@@ -252,7 +252,9 @@ func (g *Gateway) Reload(caddyfile, upstream string) error {
 	if resp.StatusCode != http.StatusOK {
 		return fmt.Errorf("reload: %s: %s", resp.Status, body)
 	}
-	return nil
+	// The listener that ended may have taken one more connection with it: let that
+	// be one that may be tried again.
+	return g.waitReady()
 }
 
 // Stop ends the gateway as an operator would, and waits for it.

@@ -28,8 +28,7 @@ func (r route) pattern() string {
 
 // table lists every endpoint once: the mux, the overview page and the tests read it.
 func (s *Server) table() []route {
-	srv := s.mcpServer()
-	mcpRoute := route{Path: "/mcp", Methods: "GET, POST, DELETE", About: "MCP over streamable HTTP", handler: s.streamable(srv)}
+	mcpRoute := route{Path: "/mcp", Methods: "GET, POST, DELETE", About: "MCP over streamable HTTP", handler: s.streamable()}
 	if s.transport == TransportSSE {
 		mcpRoute = route{Path: "/mcp", handler: http.HandlerFunc(streamableOff), hidden: true}
 	}
@@ -37,7 +36,7 @@ func (s *Server) table() []route {
 	health := http.HandlerFunc(s.health)
 	return []route{
 		mcpRoute,
-		{Path: "/sse", Methods: "GET, POST", About: "MCP over HTTP+SSE, for older clients", handler: s.sse(srv)},
+		{Path: "/sse", Methods: "GET, POST", About: "MCP over HTTP+SSE, for older clients", handler: s.sse()},
 		{Path: "/mcp/initialize", Methods: "POST", About: "plain JSON-RPC: initialize", handler: s.plain("initialize", s.initialize)},
 		{Path: "/mcp/tools/list", Methods: "POST", About: "plain JSON-RPC: the tools", handler: s.plain("tools/list", s.listTools)},
 		{Path: "/mcp/tools/call", Methods: "POST", About: "plain JSON-RPC: call a tool", handler: s.plain("tools/call", s.callTool)},

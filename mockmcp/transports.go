@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -28,11 +29,12 @@ func implementation() *mcp.Implementation {
 }
 
 // mcpServer puts the tools on the SDK's server. Arguments are checked by the tools and not by the SDK, so that every
-// way in gives the same errors.
-func (s *Server) mcpServer() *mcp.Server {
+// way in gives the same errors. It speaks the protocol versions given.
+func (s *Server) mcpServer(versions []string) *mcp.Server {
 	srv := mcp.NewServer(implementation(), &mcp.ServerOptions{
-		Instructions: about,
-		Capabilities: &mcp.ServerCapabilities{}, // no logging; the SDK adds tools
+		Instructions:              about,
+		Capabilities:              &mcp.ServerCapabilities{}, // no logging; the SDK adds tools
+		SupportedProtocolVersions: versions,
 	})
 	for _, t := range s.tools {
 		srv.AddTool(t.def, func(_ context.Context, req *mcp.CallToolRequest) (*mcp.CallToolResult, error) {
@@ -51,7 +53,8 @@ func (s *Server) mcpServer() *mcp.Server {
 //
 // Both leave Host and Origin to others: behind the gateway they are those of the public site, which the gateway has
 // checked, and for direct use guard does what the SDK's own checks would.
-func (s *Server) streamable(srv *mcp.Server) http.Handler {
+func (s *Server) streamable() http.Handler {
+	srv := s.mcpServer(mcp.SupportedProtocolVersions())
 	get := func(*http.Request) *mcp.Server { return srv }
 	newest := mcp.NewStreamableHTTPHandler(get, &mcp.StreamableHTTPOptions{
 		Stateless: true, DisableLocalhostProtection: true, MaxRequestBodyBytes: maxBody, PropagateRequestCancellation: true,
@@ -83,7 +86,11 @@ func (s *Server) streamable(srv *mcp.Server) http.Handler {
 }
 
 // sse serves the transport of 2024-11-05: a stream opened by GET, and messages posted to the address that it names.
-func (s *Server) sse(srv *mcp.Server) http.Handler {
+//
+// Its server is told not to speak 2026-07-28, which has no such transport. The SDK leaves the version out by itself, but
+// not for a client that asks before the SDK has set its session up: the stream names its address earlier than that.
+func (s *Server) sse() http.Handler {
+	srv := s.mcpServer(slices.DeleteFunc(mcp.SupportedProtocolVersions(), func(v string) bool { return v >= sessionless }))
 	h := mcp.NewSSEHandler(func(*http.Request) *mcp.Server { return srv }, &mcp.SSEOptions{
 		DisableLocalhostProtection: true, MaxRequestBodyBytes: maxBody, // as in streamable
 	})

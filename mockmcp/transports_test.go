@@ -209,6 +209,23 @@ func TestSSEIdentityIsThatOfTheMessage(t *testing.T) {
 	}
 }
 
+// Protocol 2026-07-28 has no HTTP+SSE. A client that asks for it at once, before the SDK knows which transport the session
+// has, was told that it works.
+func TestSSERefusesTheNewestProtocol(t *testing.T) {
+	s, _ := quiet(t, TransportHTTP)
+	url := listen(t, s)
+	lines, endpoint := openSSE(t, url, nil)
+	body := `{"jsonrpc":"2.0","id":1,"method":"server/discover","params":{` + meta20260728 + `}}`
+	resp, err := http.Post(url+endpoint, "application/json", strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if got := nextData(t, lines); !strings.Contains(got, `"error"`) || !strings.Contains(got, "2025-11-25") {
+		t.Errorf("discover: %s", got)
+	}
+}
+
 // openSSE opens a stream and reads its first event, which must come while the stream is open.
 func openSSE(t *testing.T, url string, h headers) (*bufio.Scanner, string) {
 	t.Helper()

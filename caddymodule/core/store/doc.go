@@ -6,6 +6,11 @@
 // must pass. Implementations that write to disk or to a server live in
 // caddymodule/stores, one folder each, and are Caddy guest modules.
 //
+// It also has what stands between a store and those who use it: [Clock] tells the
+// time that all nodes go by, [Bounded] keeps an outage from taking callers with it,
+// [Connect] waits for a server that starts, and [Intercept] lets tests and the
+// bounds see every call.
+//
 // What is kept is small on purpose. Registered clients, pending sign-ins,
 // browser sessions and authorization codes are sealed values that clients and
 // browsers carry themselves; only grants (what a person approved), keys that

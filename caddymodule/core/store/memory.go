@@ -3,7 +3,6 @@ package store
 import (
 	"bytes"
 	"cmp"
-	"container/heap"
 	"container/list"
 	"context"
 	"crypto/rand"
@@ -20,11 +19,12 @@ type Memory struct {
 	mu      sync.Mutex
 	grants  map[string]*heldGrant
 	persons map[string]map[string]*heldGrant // by subject, then by id
-	used    map[string]*heldUse
+	used    map[string]*heldUse              // by UseHash
 	clients map[string]ClientRecord
-	feed    *list.List // of *heldRevocation, oldest first
-	feedID  string     // tells this feed's cursors from those of another life
-	feedSeq uint64     // sequence number of the newest entry, ever
+	feed    *list.List    // of *heldRevocation, oldest first
+	feedID  string        // tells this feed's cursors from those of another life
+	feedSeq uint64        // sequence number of the newest entry, ever
+	grown   chan struct{} // closed when the feed gets an entry
 	ring    []byte
 	version uint64
 	queue   dueQueue // every grant, used key and feed entry, the next to expire first
@@ -57,6 +57,7 @@ func NewMemory() *Memory {
 		clients: make(map[string]ClientRecord),
 		feed:    list.New(),
 		feedID:  rand.Text(),
+		grown:   make(chan struct{}),
 	}
 }
 
@@ -67,20 +68,10 @@ func (m *Memory) CreateGrant(ctx context.Context, now time.Time, g Grant) error 
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h, ok := m.grants[g.ID]
-	if ok && h.due.at.After(now) {
+	if h, ok := m.grants[g.ID]; ok && h.due.at.After(now) {
 		return ErrExists
 	}
-	if ok {
-		m.dropPerson(h)
-	} else {
-		h = &heldGrant{due: &due{kind: dueGrant, id: g.ID}}
-		m.grants[g.ID] = h
-		heap.Push(&m.queue, h.due)
-	}
-	h.Grant = copied(g)
-	m.addPerson(h)
-	m.postpone(h.due, g.Expires)
+	m.putGrant(GrantRecord{Grant: g})
 	return nil
 }
 
@@ -193,17 +184,11 @@ func (m *Memory) Use(ctx context.Context, now time.Time, key string, until time.
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	h, ok := m.used[key]
-	if ok && h.due.at.After(now) {
+	key = UseHash(key)
+	if h, ok := m.used[key]; ok && h.due.at.After(now) {
 		return h.first, ErrExists
 	}
-	if !ok {
-		h = &heldUse{due: &due{kind: dueUse, id: key}}
-		m.used[key] = h
-		heap.Push(&m.queue, h.due)
-	}
-	h.first = now
-	m.postpone(h.due, until)
+	m.putUse(UseRecord{Hash: key, First: now, Until: until})
 	return now, nil
 }
 
@@ -247,13 +232,6 @@ func (m *Memory) PutClient(ctx context.Context, _ time.Time, rec ClientRecord) e
 	}
 	m.clients[rec.Key] = rec
 	return nil
-}
-
-// appendFeed gives an entry the feed's next number and keeps it.
-func (m *Memory) appendFeed(r Revocation) {
-	m.feedSeq++
-	e := m.feed.PushBack(&heldRevocation{Revocation: r, seq: m.feedSeq})
-	heap.Push(&m.queue, &due{at: r.Until, entry: e})
 }
 
 // Revocations implements [Store].

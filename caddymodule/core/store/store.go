@@ -30,9 +30,9 @@ var (
 // deadline. Where the outcome of a write is unknown, they return an error that
 // is none of the package's errors.
 //
-// Time comes from the caller as now, so that expiry can be tested; it is
-// compared with whole-second precision or finer. A record whose Expires is not
-// after now is treated as absent by every method, whether or not it was swept.
+// Time comes from the caller as now, so that expiry can be tested; nodes that
+// share a store go by the store's own (Now). It is compared with whole-second
+// precision or finer. A record whose Expires is not after now is treated as absent by every method, whether or not it was swept.
 //
 // Strings are valid UTF-8 without NUL and come back byte for byte. Ids, used
 // keys and subjects may have up to 300 bytes. Times come back as the same
@@ -105,7 +105,15 @@ type Store interface {
 	// whose Until is after now, and the cursor to continue from. The empty
 	// cursor starts at the beginning. A store that lost track of a cursor
 	// starts at the beginning again: entries may repeat, they are never missed.
+	// Entries that come with an error are good, and the cursor stays where it was.
 	Revocations(ctx context.Context, now time.Time, after string) ([]Revocation, string, error)
+
+	// Await returns nil as soon as the feed may have an entry after the cursor,
+	// of whichever node. It may do so without one, and an entry of another node
+	// may go unnoticed now and then: it is a hint that saves waiting, and callers
+	// read the feed from time to time all the same. When the context ends it
+	// returns the context's error.
+	Await(ctx context.Context, after string) error
 
 	// KeyRing returns the stored key ring and its version. Where there is none
 	// yet it returns ErrNotFound.
@@ -115,6 +123,33 @@ type Store interface {
 	// there is none yet) and returns the new version. Otherwise it returns
 	// ErrConflict and changes nothing.
 	SwapKeyRing(ctx context.Context, version uint64, ring []byte) (uint64, error)
+
+	// Records returns up to limit of all records that are kept, whatever their
+	// kind and whether or not they have expired, except the key ring, and the
+	// cursor to continue from, which is empty after the last. The empty cursor
+	// starts. The order is the store's own, but entries of the feed come oldest
+	// first. A record that is kept all the while is among them, as it is at some
+	// moment of the walk; one that comes or goes meanwhile may be.
+	Records(ctx context.Context, after string, limit int) ([]Record, string, error)
+
+	// Restore keeps records as they are, in the place of those that are there
+	// under the same id; entries of the feed are appended. It is for filling a
+	// store that nobody uses yet, and safe to repeat. A record that Check finds
+	// fault with is refused, with an error that is none of the package's, and
+	// nothing is restored.
+	Restore(ctx context.Context, records []Record) error
+
+	// Reseal puts next in the place of old, a grant or a client that Records
+	// returned, if what is kept is still the Same as old: it is for keeping a
+	// record in another form, which may move a grant to another User.Subject.
+	// It returns ErrConflict if the record has changed, and ErrNotFound if it is
+	// gone. The feed gets no entry, and a client's version stays. What CheckReseal
+	// finds fault with is refused, with an error that is none of the package's.
+	Reseal(ctx context.Context, old, next Record) error
+
+	// Now returns the store's own time, which all nodes that share it go by. For
+	// a store on this machine it is the machine's.
+	Now(ctx context.Context) (time.Time, error)
 
 	// Sweep removes expired records and returns how many. Correctness never
 	// depends on it. One call does a bounded amount of work; callers repeat it.
@@ -173,6 +208,9 @@ type Grant struct {
 	ClientMetadata string `json:"client_metadata,omitempty"`
 	// Revoked is when the grant was revoked; zero while it is good.
 	Revoked time.Time `json:"revoked,omitzero"`
+	// Sealed is what package atrest makes of the fields that are about the person
+	// and the client, of up to 64 KiB; those are empty then. Stores keep it as it is.
+	Sealed string `json:"sealed,omitempty"`
 }
 
 // User is the person behind a grant, as the sign-in method named them.

@@ -41,7 +41,7 @@ func (s *Store) PutClient(ctx context.Context, _ time.Time, rec store.ClientReco
 		case old.Deleted || rec.Version != old.Version+1:
 			return store.ErrConflict
 		}
-		return putClient(tx, rec)
+		return putClient(tx, old, rec)
 	})
 }
 
@@ -55,8 +55,9 @@ func getClient(tx *bbolt.Tx, key string) (store.ClientRecord, bool, error) {
 	return rec, true, err
 }
 
-// putClient stores the next version of a client's record and counts it.
-func putClient(tx *bbolt.Tx, rec store.ClientRecord) error {
+// putClient stores a client's record in the place of old, which is zero if there
+// was none, and counts its versions.
+func putClient(tx *bbolt.Tx, old, rec store.ClientRecord) error {
 	rec.Changed = rec.Changed.UTC() // JSON would drop the seconds of an odd time zone
 	v, err := encode(rec, rec.Key, rec.Metadata)
 	if err != nil {
@@ -70,7 +71,7 @@ func putClient(tx *bbolt.Tx, rec store.ClientRecord) error {
 	if err != nil {
 		return err
 	}
-	if err := put(tx, bucketMeta, keyClientPuts, number(puts+1)); err != nil {
+	if err := put(tx, bucketMeta, keyClientPuts, number(puts-old.Version+rec.Version)); err != nil {
 		return err
 	}
 	return put(tx, bucketClients, []byte(rec.Key), v)

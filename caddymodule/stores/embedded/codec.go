@@ -10,13 +10,15 @@ import (
 	"time"
 	"unicode/utf8"
 
+	jsonv2 "github.com/go-json-experiment/json"
+
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
 // schema is the version of the file's layout that this code writes. It reads
-// the older ones (migrate.go): layout 1 had no persons and no used keys, and
-// neither 1 nor 2 had clients.
-const schema = 3
+// the older ones (migrate.go): layout 1 had no persons and no used keys, layout
+// 2 no clients, layout 3 no sealed records.
+const schema = 4
 
 // Buckets of the file.
 var (
@@ -153,7 +155,7 @@ func encodeRecord(r record) ([]byte, error) {
 	}
 	texts := append([]string{
 		g.ID, g.ClientID, g.ClientName, g.RedirectURI, g.Resource, g.Scope, g.UsedFrom, g.ClientHash,
-		g.ClientMetadata, g.User.Subject, g.User.Name, g.User.Email, g.User.GroupsOf, g.User.Login, g.User.Version,
+		g.ClientMetadata, g.Sealed, g.User.Subject, g.User.Name, g.User.Email, g.User.GroupsOf, g.User.Login, g.User.Version,
 	}, g.User.Groups...)
 	return encode(r, texts...)
 }
@@ -161,7 +163,7 @@ func encodeRecord(r record) ([]byte, error) {
 // decode reads what encode wrote.
 func decode[T any](value []byte) (T, error) {
 	var v T
-	if err := json.Unmarshal(value, &v); err != nil {
+	if err := jsonv2.Unmarshal(value, &v); err != nil {
 		return v, fmt.Errorf("%w: %w", errDamaged, err)
 	}
 	return v, nil

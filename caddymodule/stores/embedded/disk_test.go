@@ -180,7 +180,7 @@ func childOpensOnFullDisk(path string) error {
 		if err == nil {
 			return errors.Join(fmt.Errorf("limit %d: it opened", limit), s.Close())
 		}
-		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "layout 1 can't be brought to layout 3") {
+		if !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), fmt.Sprint("layout 1 can't be brought to layout ", schema)) {
 			return fmt.Errorf("limit %d: a strange error: %w", limit, err)
 		}
 		if err := limitFiles(^uint64(0)); err != nil {

@@ -40,9 +40,10 @@
 // file, and a database without any bucket, are taken for new.
 //
 // A file of an older layout is proven in the same way and then brought to this
-// one, 3, in one transaction (migrate.go). Layout 1 had no persons and no used
-// keys, layout 2 no clients. There is no way back: older versions of this
-// program refuse the file and leave it alone.
+// one, 4, in one transaction (migrate.go). Layout 1 had no persons and no used
+// keys, layout 2 no clients, layout 3 no sealed records. There is no way back,
+// whether anything is sealed or not: older versions of this program refuse the
+// file and leave it alone.
 //
 // # Writing
 //

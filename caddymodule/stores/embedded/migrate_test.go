@@ -15,14 +15,16 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
-// The files testdata/layout1.db.gz and layout2.db.gz were written by the last
-// versions that knew no later layout. Each has 40 grants, grant-0 to grant-39,
-// made one second after the other from testNow on; every second one was
-// rotated, every fourth one revoked. The grants are those of user-0, user-1 and
-// user-2 in turn. The file of layout 2 has used keys too, key-0 to key-9.
+// The files testdata/layout1.db.gz, layout2.db.gz and layout3.db.gz were written
+// by the last versions that knew no later layout. Each has 40 grants, grant-0 to
+// grant-39, made one second after the other from testNow on; every second one
+// was rotated, every fourth one revoked. The grants are those of user-0, user-1
+// and user-2 in turn. From layout 2 on there are used keys, key-0 to key-9, and
+// from layout 3 on clients, client-0 to client-9, in versions 1 to 5 in turn.
 const (
-	oldGrants = 40
-	oldKeys   = 10
+	oldGrants  = 40
+	oldKeys    = 10
+	oldClients = 10
 )
 
 // oldFile returns the file of an older version.
@@ -99,19 +101,21 @@ func hasOld(t *testing.T, s *Store) error {
 // TestOlderLayout opens files that the versions before wrote: everything is
 // there, everything new works, and they are brought up to date once.
 func TestOlderLayout(t *testing.T) {
-	for layout, keys := range map[int]int{1: 0, 2: oldKeys} {
+	for layout, has := range map[int]struct{ keys, clients int }{1: {}, 2: {oldKeys, 0}, 3: {oldKeys, oldClients}} {
 		t.Run(fmt.Sprint("layout ", layout), func(t *testing.T) {
 			path := oldPath(t, layout)
 			s, err := Open(path)
 			must(t, err)
 			must(t, hasOld(t, s))
-			must(t, s.file.view(func(tx *bbolt.Tx) error {
-				n, err := layoutOf(tx)
-				if err == nil && n != schema {
-					err = fmt.Errorf("it has layout %d", n)
+			for i := range has.clients {
+				want := testClient(fmt.Sprint("client-", i), uint64(i%5)+1)
+				if rec, err := s.Client(t.Context(), want.Key); err != nil || rec != want {
+					t.Errorf("%s is %+v, %v", want.Key, rec, err)
 				}
-				return err
-			}))
+			}
+			if n := layoutIn(t, s); n != schema {
+				t.Errorf("it has layout %d", n)
+			}
 			must(t, s.Close())
 
 			before := fingerprint(t, path)
@@ -127,8 +131,40 @@ func TestOlderLayout(t *testing.T) {
 			if len(entries) != 1 {
 				t.Errorf("left beside the file: %v", entries)
 			}
-			worksAsNew(t, path, keys)
+			worksAsNew(t, path, has.keys)
 		})
+	}
+}
+
+// layoutIn returns the number that a store's file has.
+func layoutIn(t *testing.T, s *Store) (n uint64) {
+	t.Helper()
+	must(t, s.file.view(func(tx *bbolt.Tx) (err error) {
+		n, err = layoutOf(tx)
+		return err
+	}))
+	return n
+}
+
+// TestSealedRecordsKeepOlderProgramsOut: programs that know layouts up to 3
+// would read a hash as the subject of a sealed grant, and drop the sealed form
+// when they write it back. They refuse a file with a greater number, so a file
+// has one before anything sealed can get into it.
+func TestSealedRecordsKeepOlderProgramsOut(t *testing.T) {
+	const lastInTheClear = 3
+	for name, path := range map[string]string{"new": newPath(t), "of before": oldPath(t, lastInTheClear)} {
+		s := openTest(t, path)
+		if n := layoutIn(t, s); n <= lastInTheClear {
+			t.Errorf("a file that is %s has layout %d, which a program without sealed records opens", name, n)
+		}
+		g := testGrant("sealed")
+		g.User, g.Sealed = store.User{Subject: "a hash"}, "sealed form"
+		must(t, s.CreateGrant(t.Context(), testNow, g))
+		must(t, s.Close())
+		got, err := openTest(t, path).Grant(t.Context(), testNow, "sealed")
+		if err != nil || got.Sealed != g.Sealed || got.User.Subject != "a hash" {
+			t.Errorf("%s: %+v, %v", name, got, err)
+		}
 	}
 }
 
@@ -190,11 +226,13 @@ func TestOlderLayoutDamaged(t *testing.T) {
 			return err
 		}},
 		"layout 2 without a used key": {2, func(tx *bbolt.Tx) error { return tx.Bucket(bucketUsed).Delete(useKey("key-7")) }},
-		"layout 2 with a bucket of now": {2, func(tx *bbolt.Tx) error {
+		"layout 2 with a bucket of layout 3": {2, func(tx *bbolt.Tx) error {
 			_, err := tx.CreateBucket(bucketClients)
 			return err
 		}},
-		"layout 2 with the number of now": {2, func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(3)) }},
+		"layout 2 with the number of 3":   {2, func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(3)) }},
+		"layout 2 with the number of now": {2, func(tx *bbolt.Tx) error { return put(tx, bucketMeta, keySchema, number(schema)) }},
+		"layout 3 without a client":       {3, func(tx *bbolt.Tx) error { return tx.Bucket(bucketClients).Delete([]byte("client-7")) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := oldPath(t, c.layout)
@@ -259,10 +297,10 @@ func asLayout(t testing.TB, path string, layout uint64) {
 		if layout < 2 {
 			must(t, errors.Join(tx.DeleteBucket(bucketPersons), tx.DeleteBucket(bucketUsed), tx.DeleteBucket(bucketUsedDue)))
 		}
-		return errors.Join(
-			tx.DeleteBucket(bucketClients), tx.Bucket(bucketMeta).Delete(keyClientPuts),
-			put(tx, bucketMeta, keySchema, number(layout)),
-		)
+		if layout < 3 {
+			must(t, errors.Join(tx.DeleteBucket(bucketClients), tx.Bucket(bucketMeta).Delete(keyClientPuts)))
+		}
+		return put(tx, bucketMeta, keySchema, number(layout))
 	}))
 	must(t, db.Close())
 }

@@ -38,7 +38,8 @@ func TestClosed(t *testing.T) {
 	must(t, s.CreateGrant(t.Context(), testNow, testGrant("a")))
 	must(t, s.Close())
 	must(t, s.Close()) // once more does no harm
-	ctx := t.Context()
+	ctx, rec := t.Context(), testClient("c", 1)
+	client := store.Record{Client: &rec}
 	calls := map[string]func() error{
 		"CreateGrant": func() error { return s.CreateGrant(ctx, testNow, testGrant("b")) },
 		"Grant":       func() error { _, err := s.Grant(ctx, testNow, "a"); return err },
@@ -53,6 +54,10 @@ func TestClosed(t *testing.T) {
 		"Revocations": func() error { _, _, err := s.Revocations(ctx, testNow, ""); return err },
 		"KeyRing":     func() error { _, _, err := s.KeyRing(ctx); return err },
 		"SwapKeyRing": func() error { _, err := s.SwapKeyRing(ctx, 0, nil); return err },
+		"Await":       func() error { return s.Await(ctx, "") },
+		"Records":     func() error { _, _, err := s.Records(ctx, "", 9); return err },
+		"Restore":     func() error { return s.Restore(ctx, nil) },
+		"Reseal":      func() error { return s.Reseal(ctx, client, client) },
 		"Sweep":       func() error { _, err := s.Sweep(ctx, testNow); return err },
 		"Ping":        func() error { return s.Ping(ctx) },
 	}

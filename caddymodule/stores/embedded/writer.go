@@ -68,7 +68,8 @@ type writer struct {
 	closing chan struct{} // closed by stop
 	stopped chan struct{} // closed when the goroutine has ended
 	once    sync.Once
-	commits atomic.Int64 // successful ones, ever
+	commits atomic.Int64                  // successful ones, ever
+	commit  atomic.Pointer[chan struct{}] // closed by the next one
 
 	mu       sync.Mutex
 	lastGood time.Time // end of the last commit that succeeded
@@ -84,9 +85,14 @@ func startWriter(f *file) *writer {
 		closing: make(chan struct{}),
 		stopped: make(chan struct{}),
 	}
+	next := make(chan struct{})
+	w.commit.Store(&next)
 	go w.run()
 	return w
 }
+
+// nextCommit returns a channel that the next successful commit closes.
+func (w *writer) nextCommit() <-chan struct{} { return *w.commit.Load() }
 
 // stop lets the goroutine finish what is queued and waits for its end.
 func (w *writer) stop() {
@@ -246,6 +252,8 @@ func (w *writer) attempt(jobs []*job) (errs []error, err error) {
 		return nil, fmt.Errorf("embedded: nothing certain was written to %s: %w", w.file.path, err)
 	}
 	w.commits.Add(1)
+	next := make(chan struct{})
+	close(*w.commit.Swap(&next))
 	return errs, nil
 }
 

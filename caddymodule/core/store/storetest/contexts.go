@@ -35,6 +35,8 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 	uses(t, s, now, "used", now.Add(time.Hour))
 	puts(t, s, now, record("c", 1, now))
 	cursor := polls(t, s, now, "")
+	plain, unknown := store.GrantRecord{Grant: g}, store.GrantRecord{Grant: sample("unknown", now)}
+	sealed, entry := sealedForm(plain, "key"), endSession("s", now)
 
 	calls := map[string]func() error{
 		"CreateGrant": func() error { return s.CreateGrant(ctx, now, sample("b", now)) },
@@ -67,6 +69,14 @@ func endedContext(ctx context.Context, t *testing.T, s store.Store) {
 		"Revocations":       func() error { _, _, err := s.Revocations(ctx, now, ""); return err },
 		"KeyRing":           func() error { _, _, err := s.KeyRing(ctx); return err },
 		"SwapKeyRing":       func() error { _, err := s.SwapKeyRing(ctx, version, []byte("other")); return err },
+		"Await":             func() error { return s.Await(ctx, cursor) },
+		"Await, behind":     func() error { return s.Await(ctx, "") },
+		"Records":           func() error { _, _, err := s.Records(ctx, "", plenty); return err },
+		"Restore":           func() error { return s.Restore(ctx, []store.Record{{Grant: &sealed}, {Revocation: &entry}}) },
+		"Restore, none":     func() error { return s.Restore(ctx, nil) },
+		"Reseal":            func() error { return s.Reseal(ctx, store.Record{Grant: &plain}, store.Record{Grant: &sealed}) },
+		"Reseal, unknown":   func() error { return s.Reseal(ctx, store.Record{Grant: &unknown}, store.Record{Grant: &unknown}) },
+		"Now":               func() error { _, err := s.Now(ctx); return err },
 		"Sweep":             func() error { _, err := s.Sweep(ctx, now.Add(time.Minute)); return err },
 		"Ping":              func() error { return s.Ping(ctx) },
 	}

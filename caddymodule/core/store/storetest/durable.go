@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -10,8 +11,8 @@ import (
 
 // RunDurable is for stores that keep their state when they are closed. open
 // returns a new, empty store and a function that closes the store it opened
-// last and opens the same state again.
-func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen func(t *testing.T) store.Store)) {
+// last and opens the same state again. without is as for [Run].
+func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen func(t *testing.T) store.Store), without ...string) {
 	t.Helper()
 	t.Run("ReopenEmpty", func(t *testing.T) {
 		s, reopen := open(t)
@@ -27,6 +28,9 @@ func RunDurable(t *testing.T, open func(t *testing.T) (first store.Store, reopen
 	t.Run("ReopenKeepsEverything", func(t *testing.T) { reopenKeeps(t, open) })
 	t.Run("ReopenKeepsUses", func(t *testing.T) { reopenKeepsUses(t, open) })
 	t.Run("ReopenKeepsClients", func(t *testing.T) { reopenKeepsClients(t, open) })
+	if restored := "ReopenKeepsTheRestored"; !slices.Contains(without, restored) {
+		t.Run(restored, func(t *testing.T) { reopenKeepsRestored(t, open) })
+	}
 	t.Run("ReopenKeepsExpiry", func(t *testing.T) {
 		s, reopen := open(t)
 		now := clock()
@@ -165,4 +169,42 @@ func reopenKeepsClients(t *testing.T, open func(t *testing.T) (store.Store, func
 	puts(t, s, now, deleted("changed", 3, now))
 	s = reopen(t)
 	keeps(t, s, now, deleted("changed", 3, now), record("changed", 4, now))
+}
+
+// reopenKeepsRestored wants restored records, and those in another form, to
+// survive.
+func reopenKeepsRestored(t *testing.T, open func(t *testing.T) (store.Store, func(t *testing.T) store.Store)) {
+	s, reopen := open(t)
+	now, other := clock(), store.NewMemory()
+	for version := range uint64(5) {
+		puts(t, s, now, record("new", version+1, now)) // more than will be restored
+	}
+	create(t, s, "revoked", now)
+	want := fill(t, other, now)
+	copyAll(t, other, s)
+	for _, id := range []string{"new", "rotated", "revoked for long"} {
+		old := want.grants[id]
+		next := sealedForm(old, "key")
+		reseal(t, s, old, next)
+		want.grants[id] = plainRecord(next)
+	}
+	old := want.clients["ended"]
+	next := old
+	next.Metadata = "sealed"
+	ok(t, s.Reseal(t.Context(), store.Record{Client: &old}, store.Record{Client: &next}))
+	want.clients["ended"] = next
+	for range 2 {
+		s = reopen(t)
+		equalState(t, kept(t, s), want)
+		lists(t, s, now, "sealed by key", want.grants["new"].Grant, want.grants["rotated"].Grant)
+		lists(t, s, now, "user-1", want.grants["touched"].Grant)
+		noRing(t, s)
+	}
+	puts(t, s, now, record("new", 4, now))
+	sweepAll(t, s, now.Add(6*time.Hour))
+	s = reopen(t)
+	hasClient(t, s, record("new", 4, now))
+	for id := range want.grants {
+		gone(t, s, now, id)
+	}
 }

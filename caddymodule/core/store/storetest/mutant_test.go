@@ -113,3 +113,38 @@ func (m *mutant) Sweep(ctx context.Context, now time.Time) (int, error) {
 	}
 	return m.Store.Sweep(ctx, now)
 }
+
+func (m *mutant) Await(ctx context.Context, after string) error {
+	if m.await != nil {
+		return m.await(ctx, after)
+	}
+	return m.Store.Await(ctx, after)
+}
+
+func (m *mutant) Records(ctx context.Context, after string, limit int) ([]store.Record, string, error) {
+	if m.records != nil {
+		return m.records(ctx, after, limit)
+	}
+	return m.Store.Records(ctx, after, limit)
+}
+
+func (m *mutant) Restore(ctx context.Context, records []store.Record) error {
+	if m.restore != nil {
+		return m.restore(ctx, records)
+	}
+	return m.Store.Restore(ctx, records)
+}
+
+func (m *mutant) Reseal(ctx context.Context, old, next store.Record) error {
+	if m.reseal != nil {
+		return m.reseal(ctx, old, next)
+	}
+	return m.Store.Reseal(ctx, old, next)
+}
+
+func (m *mutant) Now(ctx context.Context) (time.Time, error) {
+	if m.now != nil {
+		return m.now(ctx)
+	}
+	return m.Store.Now(ctx)
+}

@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -13,49 +14,94 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store/storetest"
 )
 
-// mutantEnv names the broken store that a child process puts through the suite.
-const mutantEnv = "STORETEST_MUTANT"
+// mutantEnv names the table whose broken stores a child process puts through the
+// suite.
+const mutantEnv = "STORETEST_MUTANTS"
 
-// TestSuiteCatchesMutants runs the suite over stores with one fault each, in a
-// child process, because there the suite has to fail.
+// caught is the line about a mutant that the suite has found out.
+func caught(name string) string { return fmt.Sprintf("\ncaught: %q\n", name) }
+
+// TestSuiteCatchesMutants runs the suite over stores with one fault each, in
+// child processes, because there the suite has to fail. There is one for each
+// table: starting a process takes longer than most faults need to show.
 func TestSuiteCatchesMutants(t *testing.T) {
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range mutants {
+	for name, faults := range tables {
 		t.Run(name, func(t *testing.T) {
-			cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestMutant$", "-test.failfast", "-test.timeout=60s")
+			// Several at a time, as some faults show only after a wait.
+			cmd := exec.CommandContext(t.Context(), exe, "-test.run=^TestMutants$", "-test.parallel=4", "-test.timeout=5m")
 			cmd.Env = append(os.Environ(), mutantEnv+"="+name)
 			out, err := cmd.CombinedOutput()
-			if err == nil || !strings.Contains(string(out), "--- FAIL: TestMutant") {
-				t.Fatalf("the suite let this fault pass: %v\n%s", err, out)
+			if err == nil {
+				t.Error("the suite passed")
+			}
+			for fault := range faults.mutants {
+				if !strings.Contains(string(out), caught(fault)) {
+					t.Errorf("the suite let this fault pass: %s", fault)
+				}
+			}
+			if t.Failed() {
+				t.Logf("%v\n%s", err, out)
 			}
 		})
 	}
 }
 
-// TestMutant is the child's part; without the variable it runs the suite over
-// a sound store, so that a fault in the harness can't pass for a catch.
-func TestMutant(t *testing.T) {
-	breakIt := mutants[os.Getenv(mutantEnv)]
-	node := func(state store.Store, life string) store.Store {
-		s := &mutant{Store: state, node: rand.Text(), life: life}
-		if breakIt != nil {
-			breakIt(s)
+// TestSoundStore runs the suite over a store without a fault, so that one in the
+// harness can't pass for a catch.
+func TestSoundStore(t *testing.T) {
+	suite(t, "", func(*mutant) {})
+}
+
+// TestMutants is the child's part.
+func TestMutants(t *testing.T) {
+	t.Parallel()
+	faults, child := tables[os.Getenv(mutantEnv)]
+	if !child {
+		return
+	}
+	storetest.SetPatience(time.Second)
+	for name, breakIt := range faults.mutants {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			t.Cleanup(func() {
+				if t.Failed() {
+					fmt.Print(caught(name))
+				}
+			})
+			suite(t, faults.about, breakIt)
+			if !t.Failed() {
+				suite(t, "", breakIt)
+			}
+		})
+	}
+}
+
+// suite runs the suite over stores that breakIt has changed, up to the first part
+// that fails. It leaves out parts without about in their names.
+func suite(t *testing.T, about string, breakIt func(m *mutant)) {
+	whole := t
+	node := func(t *testing.T, state store.Store, life string, pair int) store.Store {
+		if whole.Failed() || !strings.Contains(strings.TrimPrefix(t.Name(), whole.Name()), about) {
+			t.SkipNow()
 		}
+		s := &mutant{Store: state, node: rand.Text(), life: life, pair: pair}
+		breakIt(s)
 		return s
 	}
-	open := func(*testing.T) store.Store { return node(store.NewMemory(), "") }
+	open := func(t *testing.T) store.Store { return node(t, store.NewMemory(), "", 0) }
 	storetest.Run(t, open)
 	storetest.RunSwept(t, open)
-	storetest.RunShared(t, func(*testing.T) (a, b store.Store) {
+	storetest.RunShared(t, func(t *testing.T) (a, b store.Store) {
 		state := store.NewMemory()
-		return node(state, ""), node(state, "")
+		return node(t, state, "", 1), node(t, state, "", 2)
 	})
-	storetest.RunDurable(t, func(*testing.T) (store.Store, func(*testing.T) store.Store) {
+	storetest.RunDurable(t, func(t *testing.T) (store.Store, func(*testing.T) store.Store) {
 		state := store.NewMemory()
-		return node(state, rand.Text()), func(*testing.T) store.Store { return node(state, rand.Text()) }
+		return node(t, state, rand.Text(), 0), func(t *testing.T) store.Store { return node(t, state, rand.Text(), 0) }
 	})
 }
 
@@ -64,6 +110,7 @@ type mutant struct {
 	store.Store
 	node        string                          // differs from one node on the same state to the next
 	life        string                          // changes when the store is opened again
+	pair        int                             // 1 and 2 for the nodes of one state, else 0
 	look        func(g store.Grant) store.Grant // what is made of a grant that is read
 	create      func(ctx context.Context, now time.Time, g store.Grant) error
 	grant       func(ctx context.Context, now time.Time, id string) (store.Grant, error)
@@ -78,10 +125,33 @@ type mutant struct {
 	end         func(ctx context.Context, now time.Time, r store.Revocation) error
 	client      func(ctx context.Context, key string) (store.ClientRecord, error)
 	put         func(ctx context.Context, now time.Time, rec store.ClientRecord) error
+	await       func(ctx context.Context, after string) error
+	records     func(ctx context.Context, after string, limit int) ([]store.Record, string, error)
+	restore     func(ctx context.Context, records []store.Record) error
+	reseal      func(ctx context.Context, old, next store.Record) error
+	now         func(ctx context.Context) (time.Time, error)
 }
 
-// mutants are the faults, each one that a real store could have.
-var mutants = all(basicMutants, personMutants, touchMutants, usedMutants, sessionMutants, announcedMutants, clientMutants)
+// table has faults, each one that a real store could have. Most of them show in
+// the parts with about in their names, so these run before the whole suite.
+type table struct {
+	about   string
+	mutants map[string]func(m *mutant)
+}
+
+var tables = map[string]table{
+	"basic":     {"", basicMutants},
+	"persons":   {"Persons", personMutants},
+	"touch":     {"Touch", touchMutants},
+	"used":      {"Use", usedMutants},
+	"sessions":  {"Sessions", sessionMutants},
+	"announced": {"Announced", announcedMutants},
+	"clients":   {"Client", clientMutants},
+	"walked":    {"Records", walkedMutants},
+	"restored":  {"Restore", restoredMutants},
+	"resealed":  {"Reseal", resealedMutants},
+	"awaited":   {"Await", awaitedMutants},
+}
 
 // all joins tables of mutants, which share no name.
 func all(tables ...map[string]func(m *mutant)) map[string]func(m *mutant) {

@@ -34,6 +34,9 @@ var raceParts = []struct {
 	{"TouchVersusRotate", raceTouchRotate},
 	{"TouchVersusRevoke", raceTouchRevoke},
 	{"FeedIsNeverMissed", raceFeed},
+	{"Records", raceRecords},
+	{"Reseal", raceReseal},
+	{"ResealClient", raceResealClient},
 }
 
 // turn returns the node that the i-th racer talks to.
@@ -266,6 +269,8 @@ var sharedParts = []struct {
 	{"SeenAtOnce", seenAtOnce},
 	{"OneFeed", sharedSessions},
 	{"OneClient", sharedClients},
+	{"AwaitOther", awaitOther},
+	{"OneTime", sharedTime},
 }
 
 // seenAtOnce wants what one node acknowledged to be true on the other.

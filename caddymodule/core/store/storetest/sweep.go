@@ -173,6 +173,35 @@ func RunSwept(t *testing.T, open func(t *testing.T) store.Store) {
 			t.Fatalf("Sweep removed %d of %d marks", n, total)
 		}
 	})
+	t.Run("RecordsHasTheExpired", func(t *testing.T) {
+		s, now := open(t), clock()
+		want := fill(t, s, now.Add(-48*time.Hour)) // over by any clock
+		equalState(t, kept(t, s), want)
+		sweepAll(t, s, now)
+		want.grants, want.uses, want.feed = nil, nil, nil
+		equalState(t, kept(t, s), want)
+	})
+	t.Run("ResealOfTheSwept", func(t *testing.T) {
+		s, now := open(t), clock()
+		create(t, s, "a", now)
+		g := keptGrant(t, s, "a")
+		sweepAll(t, s, g.Expires)
+		next := sealedForm(g, "key")
+		fails(t, s.Reseal(t.Context(), store.Record{Grant: &g}, store.Record{Grant: &next}), store.ErrNotFound)
+		gone(t, s, now, "a")
+		lists(t, s, now, next.User.Subject)
+	})
+	t.Run("SweepRemovesTheRestored", func(t *testing.T) {
+		s, other, now := open(t), store.NewMemory(), clock()
+		want := fill(t, other, now)
+		copyAll(t, other, s)
+		g := keptGrant(t, s, "new")
+		reseal(t, s, g, sealedForm(g, "key"))
+		total := len(want.grants) + len(want.uses) + len(want.feed)
+		if n := sweepAll(t, s, now.Add(6*time.Hour)); n != total {
+			t.Fatalf("Sweep removed %d records, want %d", n, total)
+		}
+	})
 	t.Run("SweepRemovesFeed", func(t *testing.T) {
 		s, now := open(t), clock()
 		revokeNew(t, s, now, "a", "b", "c")

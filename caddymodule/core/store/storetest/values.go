@@ -14,7 +14,9 @@ var valueParts = []part{
 	{"Strings", stringsRoundTrip},
 	{"EmptyFields", emptyFields},
 	{"BigClientID", bigClientID},
-	{"BigMetadata", bigClientMetadata},
+	{"BigMetadata", bigFields(bigMetadata, "")},
+	{"BigSealed", bigFields("", bigText(64<<10))},
+	{"BigBoth", bigFields(bigMetadata, bigText(64<<10))},
 	{"ManyGroups", manyGroups},
 	{"Times", timesRoundTrip},
 	{"OddZone", oddZone},
@@ -34,14 +36,20 @@ var awkward = []string{
 	"\U0010ffff",
 }
 
+// awkwardGrant returns a grant that has text in all its places.
+func awkwardGrant(id, text string, now time.Time) store.Grant {
+	g := sample(id, now)
+	g.ClientID, g.ClientName, g.RedirectURI = text, text, text
+	g.User = store.User{Subject: text, Name: text, Email: text, Groups: []string{text + "2", text, text, ""}, Login: text, Version: text, GroupsOf: text}
+	g.Resource, g.Scope, g.UsedFrom = text, text, text
+	g.ClientHash, g.ClientMetadata, g.Sealed = text, text, text
+	return g
+}
+
 func stringsRoundTrip(t *testing.T, s store.Store) {
 	now := clock()
 	for i, text := range awkward {
-		g := sample(fmt.Sprint(i), now)
-		g.ClientID, g.ClientName, g.RedirectURI = text, text, text
-		g.User = store.User{Subject: text, Name: text, Email: text, Groups: []string{text + "2", text, text, ""}, Login: text, Version: text, GroupsOf: text}
-		g.Resource, g.Scope, g.UsedFrom = text, text, text
-		g.ClientHash, g.ClientMetadata = text, text
+		g := awkwardGrant(fmt.Sprint(i), text, now)
 		ok(t, s.CreateGrant(t.Context(), now, g))
 		has(t, s, now, g)
 		r := store.Rotation{ID: g.ID, Expires: g.Expires, UsedFrom: text + "2"}
@@ -93,31 +101,41 @@ func bigClientID(t *testing.T, s store.Store) {
 	}
 }
 
-// bigClientMetadata stores the longest metadata of a client with its grant,
-// through all that may happen to the grant.
-func bigClientMetadata(t *testing.T, s store.Store) {
-	now := clock()
-	g := sample("a", now)
-	g.ClientMetadata = bigMetadata
-	ok(t, s.CreateGrant(t.Context(), now, g))
-	has(t, s, now, g)
-	lists(t, s, now, g.User.Subject, g)
-	r := store.Rotation{ID: "a", Expires: g.Expires}
-	g = rotated(g, now, r)
-	same(t, rotate(t, s, now, r), g)
-	u := store.GrantUse{GrantID: "a", At: now.Add(time.Second), From: "192.0.2.9"}
-	touch(t, s, now, u)
-	g = touched(g, u)
-	has(t, s, now, g)
-	revoke(t, s, now, revocation("a", now))
-	g.Revoked = now
-	has(t, s, now, g)
-	// The code of an expired grant that is used again makes a grant of its own.
-	later := g.Expires.Add(time.Hour)
-	again := sample("a", later)
-	again.ClientMetadata = ""
-	ok(t, s.CreateGrant(t.Context(), later, again))
-	has(t, s, later, again)
+// bigText returns text of a length in bytes, of all that a grant's sealed form
+// may be: any UTF-8.
+func bigText(size int) string {
+	const unit = "v1.Az09-_+/=<&>\u2028漢🙂"
+	return strings.Repeat(unit, size/len(unit)) + strings.Repeat("x", size%len(unit))
+}
+
+// bigFields stores the longest metadata of a client, or the longest sealed form,
+// with a grant, through all that may happen to the grant.
+func bigFields(metadata, sealed string) func(t *testing.T, s store.Store) {
+	return func(t *testing.T, s store.Store) {
+		now := clock()
+		g := sample("a", now)
+		g.ClientMetadata, g.Sealed = metadata, sealed
+		ok(t, s.CreateGrant(t.Context(), now, g))
+		has(t, s, now, g)
+		lists(t, s, now, g.User.Subject, g)
+		r := store.Rotation{ID: "a", Expires: g.Expires}
+		g = rotated(g, now, r)
+		same(t, rotate(t, s, now, r), g)
+		has(t, s, now, g)
+		u := store.GrantUse{GrantID: "a", At: now.Add(time.Second), From: "192.0.2.9"}
+		touch(t, s, now, u)
+		g = touched(g, u)
+		has(t, s, now, g)
+		revoke(t, s, now, revocation("a", now))
+		g.Revoked = now
+		has(t, s, now, g)
+		// The code of an expired grant that is used again makes a grant of its own.
+		later := g.Expires.Add(time.Hour)
+		again := sample("a", later)
+		again.ClientMetadata = ""
+		ok(t, s.CreateGrant(t.Context(), later, again))
+		has(t, s, later, again)
+	}
 }
 
 func timesRoundTrip(t *testing.T, s store.Store) {

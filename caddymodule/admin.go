@@ -8,11 +8,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
 func init() {
@@ -69,7 +69,7 @@ func adminHandler(all methods) caddy.AdminHandlerFunc {
 		if err != nil {
 			return caddy.APIError{HTTPStatus: http.StatusNotFound, Err: errors.New("no mcp_auth app is running")}
 		}
-		answer, err := f(guest.(*App), r)
+		answer, err := f(guest.(*App), r.WithContext(store.WithBudget(r.Context(), stepTimeout)))
 		if err != nil {
 			return adminError(err)
 		}
@@ -97,7 +97,7 @@ func listKeys(a *App, _ *http.Request) (any, error) {
 }
 
 func rotateKeys(a *App, r *http.Request) (any, error) {
-	if err := a.keys.Rotate(r.Context(), time.Now(), r.URL.Query().Has("immediately")); err != nil {
+	if err := a.keys.Rotate(r.Context(), a.clock.Now(), r.URL.Query().Has("immediately")); err != nil {
 		return nil, err
 	}
 	a.observer.Observe(r.Context(), oauth.Event{Kind: oauth.EventKeys, Reason: "manual_rotation"})
@@ -105,7 +105,7 @@ func rotateKeys(a *App, r *http.Request) (any, error) {
 }
 
 func retireKeys(a *App, r *http.Request) (any, error) {
-	dropped, err := a.keys.Retire(r.Context(), time.Now())
+	dropped, err := a.keys.Retire(r.Context(), a.clock.Now())
 	if err != nil {
 		return nil, err
 	}

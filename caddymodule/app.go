@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"regexp"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"go.uber.org/zap"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/atrest"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
@@ -96,9 +98,13 @@ type App struct {
 
 	ctx      caddy.Context
 	logger   *zap.Logger
-	store    store.Store
+	store    store.Store // seals and opens; the guest is behind it
+	resealer *atrest.Resealer
+	clock    *store.Clock
+	skew     time.Duration // of the clock, that was told last
 	logins   []login.Method
 	keys     *keys.Manager
+	newKeys  keyLook
 	stateKey string
 	state    *state
 	logo     authserver.Logo
@@ -109,12 +115,19 @@ type App struct {
 
 	resources *registry
 	server    func() (*authserver.Server, error)
+	served    bool // Start has built the server
 
-	stop context.CancelFunc
-	done *sync.WaitGroup
+	done   *sync.WaitGroup // the background work
+	forced atomic.Bool     // it was the app of the running configuration
 }
 
-// openTimeout bounds how long a configuration waits for its store.
+// defaultStore is where state is kept if nothing else is said.
+const defaultStore = `{"module":"embedded"}`
+
+// openTimeout bounds how long the first look at a store may take that is there. A
+// store that is on a server has waited for it before, in its own Provision and for
+// at most store.ConnectTimeout: both times add up, and they are all that a
+// configuration waits.
 const openTimeout = 15 * time.Second
 
 // CaddyModule returns the Caddy module information. Its receiver is a pointer,
@@ -157,21 +170,36 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	opening, cancel := context.WithTimeout(ctx, openTimeout)
 	defer cancel()
-	if a.keys, err = keys.Open(opening, time.Now(), a.store, a.keyOptions()); err != nil {
+	if err := a.setClock(opening); err != nil {
+		return err
+	}
+	if a.keys, err = keys.Open(opening, a.clock.Now(), a.store, a.keyOptions()); err != nil {
 		return fmt.Errorf("opening the key ring: %w", err)
 	}
+	sealing := atrest.New(a.store, a.keys, atrest.OnDamage(func(err error) {
+		a.logger.Error("what is stored is damaged; if a person signed out everywhere, they should do so again", zap.Error(err))
+	}))
+	a.store, a.resealer = sealing, atrest.NewResealer(sealing)
 	a.stateKey = a.keys.Ring().ID + " " + a.Issuer
 	shared, _, err := states.LoadOrNew(a.stateKey, newState)
 	if err != nil {
 		return err
 	}
 	a.state, a.acquired = shared.(*state), true
-	a.verifier = &resource.Verifier{Issuer: a.Issuer, Keys: a.verifyKey, Cache: a.state.tokens, Now: time.Now}
+	a.verifier = &resource.Verifier{Issuer: a.Issuer, Keys: a.verifyKey, Cache: a.state.tokens, Now: a.clock.Now}
 	// Without the revocations so far, ended sessions would come to life again.
-	return a.state.revoked.Follow(opening, time.Now(), a.store)
+	return a.state.revoked.Follow(opening, a.clock.Now(), a.store)
 }
 
-func (a *App) verifyKey(kid string) (string, any, bool) { return a.keys.Ring().VerifyKey(kid) }
+// setClock makes the app go by its store's clock.
+func (a *App) setClock(ctx context.Context) error {
+	var err error
+	if a.clock, err = store.NewClock(ctx, a.store); err != nil {
+		return err
+	}
+	a.tellSkew()
+	return nil
+}
 
 // replace fills placeholders in. One that is unknown or empty is an error, or
 // a missing environment variable would become an empty secret.
@@ -179,6 +207,9 @@ func (a *App) replace(repl *caddy.Replacer) error {
 	fields := map[string]*string{
 		"issuer": &a.Issuer, "keys.secret": &a.Keys.Secret, "registration.access_token": &a.Registration.AccessToken,
 		"client_metadata.proxy": &a.ClientMetadata.Proxy,
+	}
+	for i := range a.Keys.PreviousSecrets {
+		fields[fmt.Sprintf("keys.previous_secrets[%d]", i)] = &a.Keys.PreviousSecrets[i]
 	}
 	for i := range a.Clients {
 		fields["client_secret of client "+a.Clients[i].ID] = &a.Clients[i].Secret
@@ -208,7 +239,7 @@ func placeholderError(name, value string) error {
 
 func (a *App) loadGuests() error {
 	if a.StoreRaw == nil {
-		a.StoreRaw = json.RawMessage(`{"module":"embedded"}`)
+		a.StoreRaw = json.RawMessage(defaultStore)
 	}
 	guest, err := a.ctx.LoadModule(a, "StoreRaw")
 	if err != nil {
@@ -218,6 +249,7 @@ func (a *App) loadGuests() error {
 	if a.store, ok = guest.(store.Store); !ok {
 		return fmt.Errorf("module %T is not a store", guest)
 	}
+	a.store = store.NewBounded(a.store, a.observer.storeFailed)
 	if guest, err = a.ctx.LoadModule(a, "LoginsRaw"); err != nil {
 		return fmt.Errorf("loading a login: %w", err)
 	}
@@ -238,6 +270,7 @@ func (a *App) newServer() (*authserver.Server, error) {
 	return authserver.New(cfg, authserver.Deps{
 		Store: a.store, Keys: a.keys, Revoked: a.state.revoked, Logins: a.logins, Observer: a.observer,
 		Fetch: a.fetched.client, ClientKeys: a.fetched.clientKeys, ConfiguredKeys: a.fetched.configuredKeys,
+		Now: a.clock.Now, Leaving: caddy.Exiting,
 	})
 }
 
@@ -247,6 +280,7 @@ func (a *App) Start() error {
 	if _, err := a.server(); err != nil {
 		return err
 	}
+	a.served = true
 	if a.logins[0].Info().Unattended {
 		a.logger.Warn("LOGIN AUTO APPROVES EVERYONE WITHOUT ASKING: use it for development only",
 			zap.String("issuer", a.Issuer), zap.Bool("insecure_auto_approve", a.InsecureAutoApprove))
@@ -258,26 +292,32 @@ func (a *App) Start() error {
 	for _, warning := range cfg.Warnings() {
 		a.logger.Warn(warning)
 	}
-	ctx, cancel := context.WithCancel(a.ctx)
-	a.stop = cancel
-	a.done.Go(func() { a.maintain(ctx) })
+	a.done.Go(func() { a.maintain(a.ctx) })
 	return nil
 }
 
-// Stop ends the background work.
+// Stop notes the uses since the last time, in two seconds at most if the store
+// hangs. It does not end the background work, which the configuration's context
+// does: Caddy stops apps in no order, and while the HTTP app still finishes
+// requests (shutdown_delay, grace_period) a node has to hear of revocations.
 func (a *App) Stop() error {
-	if a.stop != nil {
-		a.stop()
-	}
-	a.done.Wait()
-	if server, err := a.server(); err == nil {
-		server.Close()
+	if a.served {
+		a.noteLastUses()
 	}
 	return nil
 }
 
-// Cleanup lets go of the shared state, if Provision got that far.
+// Cleanup waits for the end of the background work, whose context is over, and
+// lets go of the shared state, if Provision got that far.
 func (a *App) Cleanup() error {
+	if a.done != nil {
+		a.done.Wait()
+	}
+	if a.served {
+		if server, err := a.server(); err == nil {
+			server.Close()
+		}
+	}
 	a.fetched.close()
 	if !a.acquired {
 		return nil

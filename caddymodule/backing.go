@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
@@ -28,7 +29,9 @@ type backing struct {
 	resources *registry
 	calls     *callCounter
 	revoked   func(t *resource.Token) bool
-	watch     func(t *resource.Token, end func()) (stop func())
+	watch     func(t *resource.Token, w *authserver.Watch) // nil if nothing is ever revoked
+	// ends is when a token ends, by this machine's clock.
+	ends func(t *resource.Token) time.Time
 }
 
 // newBacking returns what the handlers of an app share, or what a handler
@@ -47,7 +50,7 @@ func newBacking(ctx caddy.Context, trusts bool) (*backing, error) {
 	return &backing{
 		observer: newObserver(ctx, ctx.Logger()), resources: new(registry), calls: newCallCounter(),
 		revoked: func(*resource.Token) bool { return false },
-		watch:   func(*resource.Token, func()) func() { return func() {} },
+		ends:    (*resource.Token).ExpiresAt,
 	}, nil
 }
 
@@ -69,15 +72,25 @@ func (a *App) backing() *backing {
 		issuer: a.Issuer, server: a.server, own: a.verifier, rules: a.Rules,
 		observer: a.observer, resources: a.resources, calls: a.state.calls,
 		personal: personalTokens{a},
-		revoked:  func(t *resource.Token) bool { return a.state.revoked.Ended(watched(t)) },
-		watch: func(t *resource.Token, end func()) func() {
-			return a.state.revoked.Watch(watched(t), end)
+		revoked:  a.state.ended,
+		watch: func(t *resource.Token, w *authserver.Watch) {
+			w.Of = &seenOf(t).watched
+			a.state.revoked.Watch(w)
 		},
+		ends: a.tokenEnds,
 	}
 	for _, l := range a.logins {
 		b.headers = append(b.headers, l.Info().Headers...)
 	}
 	return b
+}
+
+// tokenEnds is when a token ends, by this machine's clock: ours end by the store's.
+func (a *App) tokenEnds(t *resource.Token) time.Time {
+	if t.Issuer != a.Issuer {
+		return t.ExpiresAt()
+	}
+	return time.Now().Add(t.ExpiresAt().Sub(a.clock.Now()))
 }
 
 // authorizationServers lists our issuer, if there is one, and those that are

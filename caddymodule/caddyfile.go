@@ -54,6 +54,7 @@ func parseBlock(d *caddyfile.Dispenser, what string, options map[string]option) 
 //		client                <client_id> { ... }
 //		algorithm             ES256|RS256|EdDSA|HS256
 //		secret                <secret> [derive]
+//		previous_secret       <secret...>
 //		key_rotation          <duration>|off
 //		access_token_lifetime <duration>
 //		code_lifetime         <duration>
@@ -101,6 +102,7 @@ func (a *App) options() map[string]option {
 		"client":                 a.parseClient,
 		"algorithm":              text(&a.Keys.Algorithm),
 		"secret":                 a.Keys.parseSecret,
+		"previous_secret":        list(&a.Keys.PreviousSecrets),
 		"key_rotation":           duration(&a.Keys.RotateEvery),
 		"access_token_lifetime":  duration(&a.Lifetimes.AccessToken),
 		"code_lifetime":          duration(&a.Lifetimes.Code),

@@ -21,9 +21,15 @@ const exampleHash = "$argon2id$v=19$m=47104,t=1,p=1$P2nzckEdTZ3bxCiBCkRTyA$xQL3Z
 // and returns what it writes to each side.
 func quickStart(t *testing.T, stdin string, args ...string) (stdout, stderr string, err error) {
 	t.Helper()
-	registered, ok := caddycmd.Commands()["mcp-gateway"]
+	return runCommand(t, "mcp-gateway", stdin, args...)
+}
+
+// runCommand is quickStart for any command.
+func runCommand(t *testing.T, name, stdin string, args ...string) (stdout, stderr string, err error) {
+	t.Helper()
+	registered, ok := caddycmd.Commands()[name]
 	if !ok {
-		t.Fatal("Caddy has no command mcp-gateway")
+		t.Fatalf("Caddy has no command %s", name)
 	}
 	cmd := &cobra.Command{Use: registered.Name, SilenceUsage: true}
 	registered.CobraFunc(cmd)

@@ -21,13 +21,20 @@ type KeysConfig struct {
 	// Default: `ES256`
 	Algorithm string `json:"algorithm,omitempty"`
 
-	// Encrypts the key ring in the store. At least 32 bytes, for example from
+	// Encrypts the key ring in the store, and with it what the store keeps of
+	// people and programs. At least 32 bytes, for example from
 	// `openssl rand -base64 32`. Placeholders are replaced. A wrong secret
-	// refuses to start and changes nothing. Set it before the first start: keys
-	// that were stored without it can stay in free space of the store's file
-	// until they are rotated and retired. Default: the ring is stored as it is,
-	// and the store's own permissions protect it.
+	// refuses to start and changes nothing. Set it before the first start: what
+	// was stored without it is encrypted in the background, but can stay in free
+	// space of the store's file. Default: everything is stored as it is, and the
+	// store's own permissions protect it.
 	Secret string `json:"secret,omitempty"`
+
+	// Secrets that the key ring in the store may be encrypted with instead: the
+	// one that `secret` had before, or the one that it gets next. The ring is then
+	// encrypted with `secret` again. Placeholders are replaced. Not with derive.
+	// Default: none. Example: `["{env.MCP_AUTH_OLD_SECRET}"]`
+	PreviousSecrets []string `json:"previous_secrets,omitempty"`
 
 	// Makes the keys from the secret instead of storing them, for servers that
 	// have no volume. They never rotate.
@@ -154,9 +161,14 @@ func (a *App) keyOptions() keys.Options {
 	if lifetime == 0 {
 		lifetime = authserver.DefaultAccessTokenLifetime
 	}
+	var previous [][]byte
+	for _, secret := range a.Keys.PreviousSecrets {
+		previous = append(previous, []byte(secret))
+	}
 	return keys.Options{
 		Algorithm:     a.Keys.Algorithm,
 		Secret:        []byte(a.Keys.Secret),
+		Previous:      previous,
 		Derive:        a.Keys.Derive,
 		RotateEvery:   max(rotate, 0),
 		TokenLifetime: lifetime,

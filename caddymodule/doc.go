@@ -7,6 +7,7 @@
 //	core/oauth       vocabulary: errors, metadata documents, scopes, URIs, PKCE, events
 //	core/seal        sealed values and tags
 //	core/keys        the key ring
+//	core/atrest      encrypts what goes to the store
 //	core/store       what is stored, and the contract of a store; storetest
 //	core/login       what a way to sign in looks like
 //	core/authserver  the authorization server: one file per endpoint and grant
@@ -19,6 +20,7 @@
 //	stores, logins   guest modules, one folder each
 //	standard         imports everything, for xcaddy
 //	cmd/caddy        Caddy with everything, and the demo
+//	../bench         what it all costs beside plain Caddy
 //
 // Nothing below core knows of Caddy, zap or a database driver; this package
 // knows no store and no login, which come through Caddy's registry. A test

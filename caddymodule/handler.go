@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -213,18 +212,20 @@ func (h *Handler) setDefaults() error {
 
 // ServeHTTP answers what belongs to the gateway and lets the rest pass, or not.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	r = withMeta(r)
+	before := r.Context()
+	defer func() { setContext(before, r) }()
+	c := newCall(r)
 	if resource.HasAccessToken(r.URL.RawQuery) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
 	}
 	if earlyData(r) {
-		return h.refuse(w, r, resource.Decision{Deny: tooEarly})
+		return h.refuse(c, w, r, resource.Decision{Deny: tooEarly})
 	}
 	path := r.URL.Path
 	switch {
 	case path == oauth.WellKnownResource || strings.HasPrefix(path, oauth.WellKnownResource+"/"):
 		if h.strayed(r) {
-			return h.refuse(w, r, resource.Decision{Deny: misdirected})
+			return h.refuse(c, w, r, resource.Decision{Deny: misdirected})
 		}
 		h.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: oauth.WellKnownResource}, nil)
 		h.serveMetadata(w, r, strings.TrimPrefix(path, oauth.WellKnownResource))
@@ -244,25 +245,25 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 		return nil
 	}
 	if h.strayed(r) {
-		return h.refuse(w, r, resource.Decision{Deny: misdirected})
+		return h.refuse(c, w, r, resource.Decision{Deny: misdirected})
 	}
 	d := h.guard.Check(r)
 	switch {
 	case d.Deny != nil:
-		return h.refuse(w, r, d)
+		return h.refuse(c, w, r, d)
 	case d.Preflight:
 		preflight(w, r, d.AllowOrigin)
 		return nil
-	case h.tooLong(w, r):
+	case h.tooLong(c, w, r):
 		d.Deny = &resource.Denial{
 			Status: http.StatusRequestEntityTooLarge, Code: oauth.CodeInvalidRequest,
 			Description: fmt.Sprintf("the body is longer than %d bytes", h.MaxBody), Cause: errors.New("max_body exceeded"), Token: d.Token,
 		}
-		return h.refuse(w, r, d)
+		return h.refuse(c, w, r, d)
 	case d.Open:
-		return h.passOpen(w, r, d, next)
+		return h.passOpen(c, w, r, d, next)
 	}
-	return h.pass(w, r, d, next)
+	return h.pass(c, w, r, d, next)
 }
 
 // strayed reports whether a request came to another host than the default
@@ -272,76 +273,81 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 func (h *Handler) strayed(r *http.Request) bool { return h.bare && !sameHost(h.origin, r.Host) }
 
 // tooLong reports whether the body is known to be too long, and sees to it that
-// no more than max_body is read otherwise.
-func (h *Handler) tooLong(w http.ResponseWriter, r *http.Request) bool {
+// no more than max_body is read where that is not known: a server reads no more
+// than the length that was announced.
+func (h *Handler) tooLong(c *call, w http.ResponseWriter, r *http.Request) bool {
 	if h.MaxBody < 0 {
 		return false
 	}
-	r.Body = limitBody(w, r.Body, h.MaxBody)
+	if r.ContentLength < 0 {
+		c.body.ReadCloser = http.MaxBytesReader(w, r.Body, h.MaxBody)
+		r.Body = &c.body
+	}
 	return r.ContentLength > h.MaxBody
 }
 
 // passOpen hands on a request to a path that needs no token.
-func (h *Handler) passOpen(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
+func (h *Handler) passOpen(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
 	h.names.Sanitize(r)
 	h.observe(r, oauth.Event{Kind: oauth.EventCall, Reason: "public"}, nil)
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	return newResponseGuard(w, d, streamEnd{exit: exiting, end: cancel}).serve(next, r.WithContext(ctx))
+	return c.next(w, r, d, streamEnd{}, next)
 }
 
 // pass hands a request with a good token on to the upstream server.
-func (h *Handler) pass(w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
-	caller := callerOf(d.Token)
-	if !h.back.calls.enter(caller, h.MaxCalls, oauth.MetaFrom(r.Context()).RemoteIP) {
+func (h *Handler) pass(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
+	place := h.back.calls.enter(callerOf(d.Token), h.MaxCalls, remoteIP(r.Context()))
+	if place == nil {
 		d.Deny = &resource.Denial{
 			Status: http.StatusTooManyRequests, Code: oauth.CodeTemporarilyUnavailable,
 			Description: "too many calls at once: end some streams first", Cause: errors.New("max_calls reached"), Token: d.Token,
 		}
-		return h.refuse(w, r, d)
+		return h.refuse(c, w, r, d)
 	}
-	defer h.back.calls.leave(caller)
+	defer place.leave()
 	h.names.Sanitize(r)
-	h.names.Set(r.Header, d.Token)
-	setPlaceholders(r, d.Token)
+	h.names.Set(r.Header, d.Token, &c.values)
+	setPlaceholders(r.Context(), d.Token)
 	h.observe(r, oauth.Event{Kind: oauth.EventCall}, d.Token)
-	ctx, cancel := context.WithCancel(r.Context())
-	defer cancel()
-	g := newResponseGuard(w, d, streamEnd{
-		exit: exiting, at: d.Token.ExpiresAt(), end: cancel,
-		watch: func(end func()) func() { return h.back.watch(d.Token, end) },
-	})
-	return g.serve(next, r.WithContext(ctx))
+	return c.next(w, r, d, streamEnd{at: h.back.ends(d.Token), token: d.Token, watch: h.back.watch}, next)
 }
 
 // refuse answers with a denial. The answer is written here and not left to
 // error handlers, because clients find the way in from it.
-func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, d resource.Decision) error {
+func (h *Handler) refuse(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision) error {
 	h.observe(r, oauth.Event{Kind: oauth.EventCall, Err: d.Deny.Cause, Code: d.Deny.Code, Status: d.Deny.Status}, d.Deny.Token)
 	if d.AllowOrigin != "" {
 		allowOrigin(w.Header(), d.AllowOrigin)
 	}
 	if d.Deny.Challenge != "" {
-		w.Header().Set("WWW-Authenticate", d.Deny.Challenge)
+		c.values[3] = d.Deny.Challenge
+		w.Header()["Www-Authenticate"] = c.values[3:4:4]
 	}
 	if d.Deny.Status == http.StatusServiceUnavailable || d.Deny.Status == http.StatusTooManyRequests {
 		w.Header().Set("Retry-After", "5")
 	}
-	code, description := d.Deny.Code, d.Deny.Description
-	if code == "" {
-		code, description = "unauthorized", "an access token is needed: the WWW-Authenticate header says where to get one"
+	body := missingToken
+	if d.Deny.Code != "" {
+		body = jsonError(d.Deny.Code, d.Deny.Description)
 	}
-	writeJSONError(w, d.Deny.Status, code, description)
+	writeError(w, d.Deny.Status, body, &c.values)
 	return nil
 }
 
+// missingToken is the answer to a call without a token.
+var missingToken = jsonError("unauthorized", "an access token is needed: the WWW-Authenticate header says where to get one")
+
+// observe tells of a step. What the line is to say is found out if it is written.
 func (h *Handler) observe(r *http.Request, e oauth.Event, t *resource.Token) {
+	line := h.back.observer.note(r.Context(), e)
+	if line == nil {
+		return
+	}
 	e.Resource = h.Resource[0]
 	e.Meta = oauth.MetaFrom(r.Context())
 	if t != nil {
 		e.ClientID, e.ClientName, e.Subject, e.Scope, e.GrantID = t.ClientID, t.ClientName, t.Subject, t.Scope, t.GrantID
 	}
-	h.back.observer.Observe(r.Context(), e)
+	line.Write(fields(e)...)
 }
 
 // Interface guards

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -25,12 +26,22 @@ const (
 
 // withMeta gives the core the request id and address that Caddy determined.
 func withMeta(r *http.Request) *http.Request {
-	var m oauth.Meta
-	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+	return r.WithContext(oauth.WithMeta(r.Context(), metaOf(r.Context())))
+}
+
+// metaOf finds them. The id is made when it is asked for first, and is in the
+// access log from then on.
+func metaOf(ctx context.Context) oauth.Meta {
+	m := oauth.Meta{RemoteIP: remoteIP(ctx)}
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		m.RequestID, _ = repl.GetString("http.request.uuid")
 	}
-	m.RemoteIP, _ = caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
-	return r.WithContext(oauth.WithMeta(r.Context(), m))
+	return m
+}
+
+func remoteIP(ctx context.Context) string {
+	ip, _ := caddyhttp.GetVar(ctx, caddyhttp.ClientIPVarKey).(string)
+	return ip
 }
 
 // earlyData reports whether a request with effects came in TLS early data,
@@ -130,44 +141,44 @@ func allowOrigin(h http.Header, origin string) {
 }
 
 func writeJSONError(w http.ResponseWriter, status int, code, description string) {
+	writeError(w, status, jsonError(code, description), new(resource.Values))
+}
+
+// writeError writes the body of an error. The values of its headers need room.
+func writeError(w http.ResponseWriter, status int, body []byte, room *resource.Values) {
+	h := w.Header()
+	room[0], room[1], room[2] = "application/json", "no-store", "nosniff"
+	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = room[0:1:1], room[1:2:2], room[2:3:3]
+	w.WriteHeader(status)
+	_, _ = w.Write(body) // the client is gone if this fails
+}
+
+func jsonError(code, description string) []byte {
 	body, err := json.Marshal(struct {
 		Error       string `json:"error"`
 		Description string `json:"error_description,omitempty"`
 	}{code, description})
 	if err != nil {
-		body = []byte(`{"error":"server_error"}`)
+		return []byte(`{"error":"server_error"}`)
 	}
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone if this fails
+	return body
 }
 
 // setPlaceholders sets the same placeholders as Caddy's own authentication, so
-// that access logs and other directives know the user.
-func setPlaceholders(r *http.Request, t *resource.Token) {
-	repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer)
-	if !ok {
-		return
+// that access logs and other directives know the user. What a handler before us
+// has set goes: it would be found first, and be another user's.
+func setPlaceholders(ctx context.Context, t *resource.Token) {
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		repl.DeleteByPrefix(userPlaceholder)
+		repl.Map(seenOf(t).placeholder)
 	}
-	repl.Set("http.auth.user.id", t.Subject)
-	repl.Set("http.auth.user.email", t.Email)
-	repl.Set("http.auth.user.name", t.Name)
-	repl.Set("http.auth.user.client_id", t.ClientID)
-	repl.Set("http.auth.user.scope", t.Scope)
-	repl.Set("http.auth.user.grant_id", t.GrantID)
 }
 
 // limitedBody turns a body that is too long into the status for it.
 type limitedBody struct{ io.ReadCloser }
 
-func limitBody(w http.ResponseWriter, body io.ReadCloser, limit int64) io.ReadCloser {
-	return limitedBody{http.MaxBytesReader(w, body, limit)}
-}
-
 // Read implements io.Reader.
-func (b limitedBody) Read(p []byte) (int, error) {
+func (b *limitedBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if _, tooLong := errors.AsType[*http.MaxBytesError](err); tooLong {
 		err = caddyhttp.Error(http.StatusRequestEntityTooLarge, err)

@@ -28,20 +28,24 @@ type observer struct {
 	ctx    caddy.Context // what events.Emit asks for
 	logger *zap.Logger
 	total  *prometheus.CounterVec
+	store  *prometheus.CounterVec
+	calls  map[string]prometheus.Counter // of total, for calls with the codes that come often
 	events *caddyevents.App
 }
 
 func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 	o := &observer{ctx: ctx, logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Namespace: "caddy", Subsystem: "mcp_auth", Name: "events_total",
-		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one, the source for client_metadata.",
+		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one, leaving for a health check of a node that is about to end, the source for client_metadata.",
 	}, []string{"kind", "code"})}
-	if registry := ctx.GetMetricsRegistry(); registry != nil {
-		// Handlers without an app have an observer each, and one counter.
-		var have prometheus.AlreadyRegisteredError
-		if err := registry.Register(o.total); errors.As(err, &have) {
-			o.total, _ = have.ExistingCollector.(*prometheus.CounterVec)
-		}
+	o.total = registered(ctx, o.total)
+	o.store = registered(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Namespace: "caddy", Subsystem: "mcp_auth", Name: "store_errors_total",
+		Help: "Counter of calls that the store could not do, by what was asked of it.",
+	}, []string{"op"}))
+	o.calls = map[string]prometheus.Counter{}
+	for _, code := range []string{"", codeNoToken, oauth.CodeInvalidToken} {
+		o.calls[code] = o.total.WithLabelValues(string(oauth.EventCall), code)
 	}
 	if app, err := ctx.App("events"); err == nil {
 		o.events, _ = app.(*caddyevents.App)
@@ -49,10 +53,27 @@ func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
 	return o
 }
 
+// registered returns a counter of Caddy's own metrics. Handlers without an app have
+// an observer each, and one counter.
+func registered(ctx caddy.Context, counter *prometheus.CounterVec) *prometheus.CounterVec {
+	registry := ctx.GetMetricsRegistry()
+	if registry == nil {
+		return counter
+	}
+	var have prometheus.AlreadyRegisteredError
+	if err := registry.Register(counter); errors.As(err, &have) {
+		counter, _ = have.ExistingCollector.(*prometheus.CounterVec)
+	}
+	return counter
+}
+
+// storeFailed counts a call that the store could not do. Whoever made the call
+// logs it.
+func (o *observer) storeFailed(op string, _ error) { o.store.WithLabelValues(op).Inc() }
+
 // Observe implements oauth.Observer.
 func (o *observer) Observe(ctx context.Context, e oauth.Event) {
-	o.total.WithLabelValues(string(e.Kind), metricCode(e)).Inc()
-	if c := o.logger.Check(level(ctx, e), string(e.Kind)); c != nil {
+	if c := o.note(ctx, e); c != nil {
 		c.Write(fields(e)...)
 	}
 	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventIntrospect && e.Kind != oauth.EventRequest {
@@ -63,6 +84,21 @@ func (o *observer) Observe(ctx context.Context, e oauth.Event) {
 	}
 }
 
+// note counts an event, and returns the line that it is worth, or nil if that
+// would not be written: nothing needs to be found out for it then.
+func (o *observer) note(ctx context.Context, e oauth.Event) *zapcore.CheckedEntry {
+	code := metricCode(e)
+	if often, ok := o.calls[code]; ok && e.Kind == oauth.EventCall {
+		often.Inc()
+	} else {
+		o.total.WithLabelValues(string(e.Kind), code).Inc()
+	}
+	return o.logger.Check(level(ctx, e), string(e.Kind))
+}
+
+// codeNoToken stands for the code of a call without a token, which has none.
+const codeNoToken = "no_token"
+
 // metricCode is the OAuth error code, no_token for a call without a token, which
 // has no code, or where a client's metadata come from.
 func metricCode(e oauth.Event) string {
@@ -70,7 +106,7 @@ func metricCode(e oauth.Event) string {
 		return e.Reason
 	}
 	if e.Kind == oauth.EventCall && e.Code == "" && e.Err != nil {
-		return "no_token"
+		return codeNoToken
 	}
 	return e.Code
 }
@@ -78,12 +114,14 @@ func metricCode(e oauth.Event) string {
 // harmless are the reasons for a revocation that are no sign of misuse.
 var harmless = []string{"user", "operator", "limit", "client"}
 
-// level: outages are errors, theft is a warning. What the access log has too is
+// level: outages are errors, which a node that leaves is not; theft is a warning. What the access log has too is
 // debug, unless something was refused for its credentials or the request is
 // kept out of the access log: nobody can make a call without a line.
 func level(ctx context.Context, e oauth.Event) zapcore.Level {
 	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	switch {
+	case e.Code == oauth.CodeLeaving:
+		return zapcore.InfoLevel
 	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
 	case e.Kind == oauth.EventRevoke && !slices.Contains(harmless, e.Reason):

@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
@@ -18,12 +19,13 @@ import (
 // exitDrain is how long answers to calls may still take when the process ends.
 const exitDrain = 10 * time.Second
 
-// streamEnd says when an open stream must end.
+// streamEnd says when an open stream must end: at by this machine's clock.
 type streamEnd struct {
-	exit  <-chan struct{}         // closed when the process ends
-	at    time.Time               // the token's expiry, or zero
-	watch func(end func()) func() // subscribes to the grant's revocation, or nil
-	end   context.CancelFunc      // cancels the upstream request
+	exit  *openStreams                                 // those that end with the process, or nil
+	at    time.Time                                    // the token's expiry, or zero
+	token *resource.Token                              // what watch is called with
+	watch func(t *resource.Token, w *authserver.Watch) // begins a watch of the token's revocation, or nil
+	end   context.CancelFunc                           // cancels the upstream request
 }
 
 // responseGuard stands between the upstream server's answer and the client. It
@@ -31,27 +33,32 @@ type streamEnd struct {
 // who would take them for ours, and ends streams with their token: event
 // streams, and other answers but JSON that don't say how long they are.
 type responseGuard struct {
-	*caddyhttp.ResponseWriterWrapper
+	caddyhttp.ResponseWriterWrapper
 	open    bool   // no token was needed
 	origin  string // may read the answer, or empty
 	stream  streamEnd
-	server  string // the Server header before the upstream set its own
-	get     bool   // the request was a GET
+	server  []string      // the Server header before the upstream set its own
+	request *http.Request // the upstream one, while it is served
 	wrote   bool
 	events  bool // the answer is an event stream
 	blocked bool // the upstream's answer was replaced
 	ended   atomic.Bool
-	release []func()
+
+	// What ends a stream is here and not in closures: servers answer most calls
+	// with an event stream of one message.
+	patient bool // it may be the answer to a call, and end by itself
+	limited bool
+	part    uint32      // of openStreams
+	timer   *time.Timer // for the token's expiry, or nil
+	revoked authserver.Watch
 }
 
-func newResponseGuard(w http.ResponseWriter, d resource.Decision, stream streamEnd) *responseGuard {
-	return &responseGuard{
-		ResponseWriterWrapper: &caddyhttp.ResponseWriterWrapper{ResponseWriter: w},
-		open:                  d.Open,
-		origin:                d.AllowOrigin,
-		stream:                stream,
-		server:                w.Header().Get("Server"),
-	}
+// guard puts a responseGuard before a writer.
+func (g *responseGuard) guard(w http.ResponseWriter, d resource.Decision, stream streamEnd) {
+	g.ResponseWriterWrapper.ResponseWriter = w
+	g.open, g.origin = d.Open, d.AllowOrigin
+	g.stream = stream
+	g.server = w.Header()["Server"]
 }
 
 // serve calls the next handler. An event stream that was ended because its
@@ -59,12 +66,10 @@ func newResponseGuard(w http.ResponseWriter, d resource.Decision, stream streamE
 // again; the proxy, which sees a broken connection, wants to abort it. Any other
 // answer stays broken, so that nobody takes a part for the whole.
 func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err error) {
-	g.get = r.Method == http.MethodGet
+	g.request = r
 	defer func() {
 		g.dropTrailers()
-		for _, f := range g.release {
-			f()
-		}
+		g.unlimit()
 		if !g.ended.Load() || !g.events {
 			return
 		}
@@ -122,8 +127,8 @@ func (g *responseGuard) clean() {
 	for _, name := range []string{"Www-Authenticate", "Proxy-Authenticate", "Set-Cookie", "Trailer", "X-Powered-By", "Server"} {
 		delete(h, name)
 	}
-	if g.server != "" {
-		h.Set("Server", g.server)
+	if g.server != nil {
+		h["Server"] = g.server
 	}
 	for name := range h {
 		if !g.open && strings.HasPrefix(name, "Access-Control-") {
@@ -151,42 +156,55 @@ func (g *responseGuard) block() {
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
 		h.Del(name)
 	}
-	writeJSONError(g.ResponseWriterWrapper, http.StatusBadGateway, oauth.CodeServerError,
+	writeJSONError(&g.ResponseWriterWrapper, http.StatusBadGateway, oauth.CodeServerError,
 		"the MCP server behind this gateway refused the gateway's request: its operator has to look at the server's own authentication")
 }
 
 // limitStream ends the stream when its token expires, its grant is revoked or
 // the process ends.
 func (g *responseGuard) limitStream() {
-	end := func() {
-		g.ended.Store(true)
-		g.stream.end()
-	}
-	over := make(chan struct{})
-	g.release = append(g.release, func() { close(over) })
-	go func() {
-		select {
-		case <-g.stream.exit:
-		case <-over:
-			return
-		}
-		if !g.get || !g.events {
-			// It may be the answer to a call, and end by itself.
-			select {
-			case <-time.After(exitDrain):
-			case <-over:
-				return
-			}
-		}
-		end()
-	}()
+	end := g.end
+	g.patient = g.request.Method != http.MethodGet || !g.events
+	g.limited = true
 	if !g.stream.at.IsZero() {
-		timer := time.AfterFunc(time.Until(g.stream.at), end)
-		g.release = append(g.release, func() { timer.Stop() })
+		g.timer = time.AfterFunc(time.Until(g.stream.at), end)
 	}
 	if g.stream.watch != nil {
-		g.release = append(g.release, g.stream.watch(end))
+		g.revoked.End = end
+		g.stream.watch(g.stream.token, &g.revoked)
 	}
+	if g.stream.exit != nil {
+		g.stream.exit.add(g)
+	}
+}
+
+// unlimit takes it all back, when the stream is over.
+func (g *responseGuard) unlimit() {
+	if !g.limited {
+		return
+	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.revoked.Stop()
+	if g.stream.exit != nil {
+		g.stream.exit.remove(g)
+	}
+}
+
+// end ends the stream now.
+func (g *responseGuard) end() {
+	g.ended.Store(true)
+	g.stream.end()
+}
+
+// exit ends the stream because the process ends.
+func (g *responseGuard) exit() {
+	if !g.patient {
+		g.end()
+		return
+	}
+	time.AfterFunc(exitDrain, g.end) // does nothing to a stream that is over by then
 }
 
 // Write implements http.ResponseWriter.
@@ -210,7 +228,7 @@ func (g *responseGuard) ReadFrom(r io.Reader) (int64, error) {
 // FlushError lets nothing out before the headers are clean.
 func (g *responseGuard) FlushError() error {
 	g.WriteHeader(http.StatusOK)
-	return http.NewResponseController(g.ResponseWriterWrapper).Flush()
+	return http.NewResponseController(&g.ResponseWriterWrapper).Flush()
 }
 
 // Interface guards

@@ -13,6 +13,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
@@ -23,7 +24,8 @@ func through(t *testing.T, stream streamEnd, upstream func(http.ResponseWriter, 
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	stream.end = cancel
-	g := newResponseGuard(w, resource.Decision{AllowOrigin: "https://app.example"}, stream)
+	var g responseGuard
+	g.guard(w, resource.Decision{AllowOrigin: "https://app.example"}, stream)
 	next := caddyhttp.HandlerFunc(func(w http.ResponseWriter, r *http.Request) error {
 		upstream(w, r)
 		return nil
@@ -102,9 +104,9 @@ func streamOf(mediaType string) func(http.ResponseWriter, *http.Request) {
 // or than the process had meant to, is not cut.
 func TestLateAnswerIsWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		exit := make(chan struct{})
-		close(exit)
-		w := through(t, streamEnd{exit: exit, at: time.Now().Add(-time.Second)}, func(w http.ResponseWriter, r *http.Request) {
+		var exit openStreams
+		exit.end()
+		w := through(t, streamEnd{exit: &exit, at: time.Now().Add(-time.Second)}, func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Content-Type", "application/json")
 			_, _ = io.WriteString(w, `{"result":`)
 			time.Sleep(time.Hour)
@@ -139,10 +141,7 @@ func TestStreamEndsWithItsToken(t *testing.T) {
 func TestStreamEndsWithItsGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		watch := func(end func()) func() {
-			timer := time.AfterFunc(5*time.Second, end)
-			return func() { timer.Stop() }
-		}
+		watch := func(_ *resource.Token, w *authserver.Watch) { time.AfterFunc(5*time.Second, w.End) }
 		through(t, streamEnd{at: start.Add(time.Hour), watch: watch}, streamOf("text/event-stream"))
 		if d := time.Since(start); d != 5*time.Second {
 			t.Errorf("ended after %s", d)
@@ -150,15 +149,42 @@ func TestStreamEndsWithItsGrant(t *testing.T) {
 	})
 }
 
+// TestStreamEndsWithTheProcess: one that listens ends at once, what may be the
+// answer to a call has a while to end by itself, and one that begins after the
+// end began is no better off. None is remembered when it is over.
 func TestStreamEndsWithTheProcess(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start, exit := time.Now(), make(chan struct{})
-		time.AfterFunc(time.Second, func() { close(exit) })
-		through(t, streamEnd{exit: exit}, streamOf("text/event-stream"))
-		if d := time.Since(start); d != time.Second {
-			t.Errorf("ended after %s", d)
-		}
-	})
+	for name, tt := range map[string]struct {
+		mediaType     string
+		exit, lasting time.Duration
+	}{
+		"listens":         {"text/event-stream", time.Second, time.Second},
+		"begins too late": {"text/event-stream", 0, 0},
+		"may be a call's": {"application/x-ndjson", time.Second, time.Second + exitDrain},
+		"late call":       {"application/x-ndjson", 0, exitDrain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var exit openStreams
+				if tt.exit == 0 {
+					exit.end()
+				}
+				start := time.Now()
+				time.AfterFunc(tt.exit, exit.end)
+				func() {
+					defer func() { _ = recover() }() // a broken answer
+					through(t, streamEnd{exit: &exit}, streamOf(tt.mediaType))
+				}()
+				if d := time.Since(start); d != tt.lasting {
+					t.Errorf("ended after %s", d)
+				}
+				for i := range exit.parts {
+					if n := len(exit.parts[i].open); n > 0 {
+						t.Errorf("%d left", n)
+					}
+				}
+			})
+		})
+	}
 }
 
 // TestOtherPanicsGoOn: only the proxy's reaction to our own end is swallowed.
@@ -175,36 +201,11 @@ func TestOtherPanicsGoOn(t *testing.T) {
 					t.Errorf("%s: recovered %v", name, p)
 				}
 			}()
-			g := newResponseGuard(httptest.NewRecorder(), resource.Decision{}, never())
+			var g responseGuard
+			g.guard(httptest.NewRecorder(), resource.Decision{}, never())
 			g.ended.Store(tc.ended)
 			_ = g.serve(caddyhttp.HandlerFunc(func(http.ResponseWriter, *http.Request) error { panic(tc.value) }), httptest.NewRequest("GET", "/", nil))
 			t.Errorf("%s: no panic", name)
 		}()
-	}
-}
-
-func TestCallCounter(t *testing.T) {
-	s, err := newState()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := s.(*state).calls
-	for i, want := range []bool{true, true, false} {
-		if c.enter(caller{grant: "g"}, 2, "") != want {
-			t.Errorf("call %d is let in: %v", i+1, !want)
-		}
-	}
-	if !c.enter(caller{grant: "h"}, 2, "") {
-		t.Error("one grant's calls count for another")
-	}
-	c.leave(caller{grant: "g"})
-	if !c.enter(caller{grant: "g"}, 2, "") {
-		t.Error("a place that was left is not free")
-	}
-	c.leave(caller{grant: "g"})
-	c.leave(caller{grant: "g"})
-	c.leave(caller{grant: "h"})
-	if len(c.open) != 0 {
-		t.Errorf("left behind: %v", c.open)
 	}
 }

@@ -1,7 +1,8 @@
 package caddymodule
 
 import (
-	"sync"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -9,7 +10,6 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
-	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
 
 // states holds what must outlive a configuration reload, by key ring and
@@ -32,6 +32,65 @@ func newState() (caddy.Destructor, error) {
 	return &state{authserver.NewRevocationSet(), resource.NewCache(), newCallCounter()}, nil
 }
 
+// ended reports whether a token was revoked, by itself or with what it hangs on.
+// It looks again when something was revoked since it was found good.
+func (s *state) ended(t *resource.Token) bool {
+	k, edition := seenOf(t), s.revoked.Edition()
+	if k.good.Load() == edition {
+		return false
+	}
+	if s.revoked.Ended(k.watched) {
+		return true
+	}
+	k.good.Store(edition)
+	return false
+}
+
+// seen is what is made of a token once, for all calls that present it.
+type seen struct {
+	watched     authserver.Watched
+	good        atomic.Uint64 // the edition of the revocations in which it was good
+	placeholder caddy.ReplacerFunc
+}
+
+// seenOf returns what was made of a token.
+func seenOf(t *resource.Token) *seen {
+	if k, ok := t.Memo.Load().(*seen); ok {
+		return k
+	}
+	k := &seen{watched: watched(t), placeholder: placeholderOf(t)}
+	t.Memo.Store(k)
+	return k
+}
+
+// userPlaceholder is how the names of a user's placeholders begin.
+const userPlaceholder = "http.auth.user."
+
+// placeholderOf returns a function that finds the placeholders of a token's user.
+func placeholderOf(t *resource.Token) caddy.ReplacerFunc {
+	return func(name string) (any, bool) {
+		last, ours := strings.CutPrefix(name, userPlaceholder)
+		if !ours {
+			return nil, false
+		}
+		switch last {
+		case "id":
+			return t.Subject, true
+		case "email":
+			return t.Email, true
+		case "name":
+			return t.Name, true
+		case "client_id":
+			return t.ClientID, true
+		case "scope":
+			return t.Scope, true
+		case "grant_id":
+			return t.GrantID, true
+		}
+		return nil, false
+	}
+}
+
 // watched returns what a revocation of the token could be about. A token without
 // the key of its client gets it here, so that no kind of tokens outlives a client
 // because somebody forgot it.
@@ -40,69 +99,5 @@ func watched(t *resource.Token) authserver.Watched {
 	if key == "" && t.ClientID != "" {
 		key = oauth.ClientKey(t.ClientID)
 	}
-	return authserver.Watched{GrantID: t.GrantID, Token: t.JWTID, ClientKey: key, Issued: time.Unix(t.IssuedAt, 0)}
-}
-
-// caller is whose calls are counted together: a grant's, or a user's where the
-// token is no grant's.
-type caller struct{ grant, user string }
-
-func callerOf(t *resource.Token) caller {
-	if t.GrantID != "" {
-		return caller{grant: t.GrantID}
-	}
-	return caller{user: t.Subject}
-}
-
-// callCounter counts the calls in progress of each caller, and notes when a
-// grant was last used.
-type callCounter struct {
-	mu   sync.Mutex
-	open map[caller]int
-	used map[string]lastUse // since they were last taken
-}
-
-type lastUse struct {
-	at   time.Time
-	from string
-}
-
-func newCallCounter() *callCounter {
-	return &callCounter{open: map[caller]int{}, used: map[string]lastUse{}}
-}
-
-// enter counts a call, unless the caller has limit calls in progress already.
-func (c *callCounter) enter(who caller, limit int, from string) bool {
-	now := time.Now()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if who.grant != "" {
-		c.used[who.grant] = lastUse{now, from}
-	}
-	if c.open[who] >= limit {
-		return false
-	}
-	c.open[who]++
-	return true
-}
-
-func (c *callCounter) leave(who caller) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open[who]--; c.open[who] == 0 {
-		delete(c.open, who)
-	}
-}
-
-// takeUses returns when each grant was last used since the last time.
-func (c *callCounter) takeUses() []store.GrantUse {
-	c.mu.Lock()
-	used := c.used
-	c.used = make(map[string]lastUse, len(used))
-	c.mu.Unlock()
-	uses := make([]store.GrantUse, 0, len(used))
-	for id, u := range used {
-		uses = append(uses, store.GrantUse{GrantID: id, At: u.at, From: u.from})
-	}
-	return uses
+	return authserver.Watched{GrantID: t.GrantID, Token: t.JWTID, ClientKey: key, Issued: time.Unix(t.IssuedAt, 0), KeyID: t.KeyID}
 }

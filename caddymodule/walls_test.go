@@ -70,6 +70,10 @@ var rooms = []room{
 		may: []string{"caddymodule/core/oauth", "caddymodule/core/seal", "caddymodule/core/store"},
 	},
 	{
+		path: "caddymodule/core/atrest/...", without: slices.Concat(outside, storetest),
+		may: []string{"caddymodule/core/seal", "caddymodule/core/keys", "caddymodule/core/store"},
+	},
+	{
 		// Keys are handed to it as a function.
 		path: "caddymodule/core/resource/...", without: outside,
 		may: []string{"caddymodule/core/oauth", "caddymodule/core/mcp", "caddymodule/core/jose"},
@@ -92,8 +96,8 @@ var rooms = []room{
 	// and not each other.
 	{path: "caddymodule/stores/embedded/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(pgx, redis)},
 	{path: "caddymodule/stores/memory/...", may: []string{"caddymodule/core/store"}, never: drivers},
-	{path: "caddymodule/stores/postgres/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(bbolt, redis), later: true},
-	{path: "caddymodule/stores/redis/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(bbolt, pgx), later: true},
+	{path: "caddymodule/stores/postgres/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(bbolt, redis)},
+	{path: "caddymodule/stores/redis/...", may: []string{"caddymodule/core/store"}, never: slices.Concat(bbolt, pgx)},
 	{path: "caddymodule/stores/*/...", may: []string{"caddymodule/core/store"}},
 	{path: "caddymodule/logins/auto/...", may: []string{"caddymodule/core/login"}, never: drivers},
 	{path: "caddymodule/logins/password/...", may: []string{"caddymodule/core/login", "caddymodule/core/passhash"}, never: drivers},
@@ -108,6 +112,8 @@ var rooms = []room{
 	// The example server stands for one that does not know this product.
 	{path: "mockmcp", without: outside},
 	{path: "mockmcp/cmd/mockmcp", may: []string{"mockmcp"}, without: outside},
+	// It measures from outside.
+	{path: "bench/..."},
 	// Tests of the whole.
 	{path: "caddymodule/e2e/...", tests: true, later: true},
 	{path: "examples/...", tests: true, later: true},

@@ -9,4 +9,6 @@ import (
 	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/logins/password" // mcp_auth.logins.password
 	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/embedded" // mcp_auth.stores.embedded
 	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/memory"   // mcp_auth.stores.memory
+	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/postgres" // mcp_auth.stores.postgres
+	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/redis"    // mcp_auth.stores.redis
 )

@@ -57,6 +57,7 @@ func TestXcaddy(t *testing.T) {
 		"http.handlers.mcp_auth_server",
 		"mcp_auth.stores.embedded",
 		"mcp_auth.stores.memory",
+		"mcp_auth.stores.redis",
 		"mcp_auth.logins.auto", "mcp_auth.logins.github", "mcp_auth.logins.header", "mcp_auth.logins.oidc", "mcp_auth.logins.password",
 	} {
 		if !slices.Contains(modules, id) {

@@ -248,7 +248,7 @@ func TestDemoConfig(t *testing.T) {
 	if err := json.Unmarshal(config, &got); err != nil {
 		t.Fatal(err)
 	}
-	if app := got.Apps.MCPAuth; !app.Development || !app.Keys.Derive || len(app.Clients) != 1 || app.InsecureAutoApprove {
+	if app := &got.Apps.MCPAuth; !app.Development || !app.Keys.Derive || len(app.Clients) != 1 || app.InsecureAutoApprove {
 		t.Errorf("the configuration is %s", config)
 	}
 }

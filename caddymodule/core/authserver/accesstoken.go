@@ -33,7 +33,7 @@ func (s *Server) openAccessToken(raw string) (oauth.AccessTokenClaims, error) {
 	if !ok || alg != t.Header.Algorithm {
 		return c, errors.New("the token names no key of this server")
 	}
-	payload, err := jose.Verify(raw, alg, key)
+	payload, err := t.Verify(alg, key)
 	if err != nil {
 		return c, fmt.Errorf("checking a token: %w", err)
 	}

@@ -186,6 +186,8 @@ func (s *Server) revokeAll(ctx context.Context, v visitor) error {
 		return err
 	}
 	for {
+		// There may be many, so each step has a budget of its own.
+		ctx := store.RenewBudget(ctx, storeBudget)
 		grants, err := s.deps.Store.Grants(ctx, s.now(), v.Subject, maxListed)
 		if err != nil {
 			return oauth.Unavailable(err)
@@ -194,7 +196,7 @@ func (s *Server) revokeAll(ctx context.Context, v visitor) error {
 			return nil
 		}
 		for _, g := range grants {
-			if err := s.revoke(ctx, s.now(), g, reasonUser); err != nil && asOAuthError(err).Code != oauth.CodeInvalidGrant {
+			if err := s.revoke(store.RenewBudget(ctx, storeBudget), s.now(), g, reasonUser); err != nil && asOAuthError(err).Code != oauth.CodeInvalidGrant {
 				return err
 			}
 		}

@@ -166,6 +166,7 @@ func (r Resource) Audience() string { return r.URIs[0] }
 
 // Deps are the parts that the server works with.
 type Deps struct {
+	// Store should be a store.Bounded: requests bring it a budget of time.
 	Store    store.Store
 	Keys     *keys.Manager
 	Revoked  *RevocationSet
@@ -178,7 +179,11 @@ type Deps struct {
 	// public ones only. ConfiguredKeys finds those at addresses of the
 	// configuration. Nil: such clients can't authenticate.
 	ClientKeys, ConfiguredKeys KeyFinder
-	// Now is the clock; nil takes time.Now.
+	// Leaving reports whether this process is about to end, so that the health
+	// page can say it to a load balancer. Nil: it never is.
+	Leaving func() bool
+	// Now is the clock, for nodes that share a store a store.Clock; nil takes
+	// time.Now.
 	Now func() time.Time
 }
 

@@ -129,6 +129,7 @@ func (s *Server) lookUpPersonal(ctx context.Context, id string, now time.Time) (
 	// Whoever hangs up meanwhile makes no outage of it.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), personalTimeout)
 	defer cancel()
+	ctx = store.WithBudget(ctx, storeBudget) // where a call brings none
 	g, err := s.deps.Store.Grant(ctx, now, id)
 	switch {
 	case errors.Is(err, store.ErrNotFound), errors.Is(err, store.ErrRevoked):

@@ -3,8 +3,10 @@ package authserver
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -13,6 +15,10 @@ import (
 
 // revocationMargin is added to a grant's end, for clocks that differ.
 const revocationMargin = 5 * time.Minute
+
+// purgeEvery is how often Follow looks for revocations to forget: it is called
+// many times a second, and every call of a token waits for the lock meanwhile.
+const purgeEvery = time.Minute
 
 // RevocationSet knows in memory which grants, access tokens and clients are
 // revoked and which browser sessions were ended, so that they are checked
@@ -27,8 +33,14 @@ type RevocationSet struct {
 	ended   map[string]time.Time  // until when to remember, by session id
 	signOut map[string]everywhere // by subject
 	cursor  string
-	watches map[revocable]map[*watch]struct{}
+	purged  time.Time // when what is over was last looked for
+	vain    time.Time // when the first read of the feed began since one succeeded, or zero
+	edition atomic.Uint64
+	watches watchTable
 }
+
+// editions numbers the editions of all sets: no two share one.
+var editions atomic.Uint64
 
 // everywhere ends all that began before a moment: sessions of a person, tokens
 // of a client.
@@ -44,6 +56,9 @@ type Watched struct {
 	ClientKey string
 	// Issued is the iat, in whole seconds.
 	Issued time.Time
+	// KeyID is of the key that signed the token, see EndRetired. It takes one of
+	// the names above to be found.
+	KeyID string
 }
 
 // revocable is what tokens end with: a grant, a token or a client.
@@ -65,19 +80,22 @@ func (w Watched) revocables() [3]revocable {
 	return [3]revocable{{revocableGrant, w.GrantID}, {revocableToken, w.Token}, {revocableClient, w.ClientKey}}
 }
 
-type watch struct {
-	of  Watched
-	end func()
-}
-
 // NewRevocationSet returns an empty set.
 func NewRevocationSet() *RevocationSet {
-	return &RevocationSet{
+	s := &RevocationSet{
 		until: map[string]time.Time{}, tokens: map[string]time.Time{}, clients: map[string]everywhere{},
 		ended: map[string]time.Time{}, signOut: map[string]everywhere{},
-		watches: map[revocable]map[*watch]struct{}{},
+		watches: watchTable{seed: maphash.MakeSeed()},
 	}
+	s.edition.Store(editions.Add(1))
+	return s
 }
+
+// Edition returns a number, never 0, that changes whenever something is revoked,
+// and is no other set's. A token that was good in an edition is good for as long
+// as that lasts: who remembers it needs no lock to ask again. Read the edition
+// first, and then ask Ended.
+func (s *RevocationSet) Edition() uint64 { return s.edition.Load() }
 
 // Revoked reports whether the grant's access tokens are no longer good.
 func (s *RevocationSet) Revoked(grantID string) bool {
@@ -140,58 +158,13 @@ func (s *RevocationSet) SignedOut(subject string) time.Time {
 	return s.signOut[subject].before
 }
 
-// Watch calls end once, as soon as the token is no longer good (at once if that
-// is so already), until stop is called. Open streams end that way.
-func (s *RevocationSet) Watch(of Watched, end func()) (stop func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.over(of) {
-		go end()
-		return func() {}
-	}
-	w := &watch{of, end}
-	for _, r := range of.revocables() {
-		if r.name == "" {
-			continue
-		}
-		if s.watches[r] == nil {
-			s.watches[r] = map[*watch]struct{}{}
-		}
-		s.watches[r][w] = struct{}{}
-	}
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.unwatch(w)
-	}
-}
-
-// unwatch forgets a watch, for those who hold mu.
-func (s *RevocationSet) unwatch(w *watch) {
-	for _, r := range w.of.revocables() {
-		if delete(s.watches[r], w); len(s.watches[r]) == 0 {
-			delete(s.watches, r)
-		}
-	}
-}
-
 // add takes note of a revocation and ends the watches that it is about.
 func (s *RevocationSet) add(r store.Revocation) {
 	s.mu.Lock()
 	about := s.note(r)
-	var over []*watch
-	for w := range s.watches[about] {
-		if s.over(w.of) {
-			over = append(over, w)
-		}
-	}
-	for _, w := range over {
-		s.unwatch(w)
-	}
+	s.edition.Store(editions.Add(1))
 	s.mu.Unlock()
-	for _, w := range over {
-		w.end()
-	}
+	s.endWatches(about)
 }
 
 // note remembers a revocation, for those who hold mu, and returns what it is
@@ -227,22 +200,34 @@ func later(a, b time.Time) time.Time {
 }
 
 // Follow reads the store's feed once, from where it stopped the last time, and
-// forgets revocations whose tokens have all expired. Call it about every
-// half second.
+// forgets revocations whose tokens have all expired, within purgeEvery. Call it
+// every half second, and as soon as Await returns.
 func (s *RevocationSet) Follow(ctx context.Context, now time.Time, st store.Store) error {
-	s.mu.RLock()
+	s.mu.Lock()
 	cursor := s.cursor
-	s.mu.RUnlock()
+	if s.vain.IsZero() {
+		s.vain = time.Now()
+	}
+	s.mu.Unlock()
 	entries, next, err := st.Revocations(ctx, now, cursor)
+	for _, r := range entries { // also those that come with an error
+		s.add(r)
+	}
 	if err != nil {
 		return fmt.Errorf("reading revocations: %w", err)
 	}
-	for _, r := range entries {
-		s.add(r)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.cursor = next
+	s.cursor, s.vain = next, time.Time{}
+	if now.Sub(s.purged).Abs() >= purgeEvery { // also if the clock was set back
+		s.purged = now
+		s.purge(now)
+	}
+	return nil
+}
+
+// purge forgets what is over, for those who hold mu. It looks at everything.
+func (s *RevocationSet) purge(now time.Time) {
 	over := func(_ string, until time.Time) bool { return !until.After(now) }
 	for _, m := range []map[string]time.Time{s.until, s.tokens, s.ended} {
 		maps.DeleteFunc(m, over)
@@ -250,7 +235,27 @@ func (s *RevocationSet) Follow(ctx context.Context, now time.Time, st store.Stor
 	for _, m := range []map[string]everywhere{s.clients, s.signOut} {
 		maps.DeleteFunc(m, func(_ string, e everywhere) bool { return !e.until.After(now) })
 	}
-	return nil
+}
+
+// Behind is for how long Follow has been tried in vain: what was revoked elsewhere
+// meanwhile is not known here. It is 0 if the last Follow succeeded.
+func (s *RevocationSet) Behind() time.Duration {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.vain.IsZero() {
+		return 0
+	}
+	return time.Since(s.vain)
+}
+
+// Await returns nil as soon as the feed may have something that Follow has not
+// read yet. It is a hint (see [store.Store]). When the context ends it returns the
+// context's error.
+func (s *RevocationSet) Await(ctx context.Context, st store.Store) error {
+	s.mu.RLock()
+	cursor := s.cursor
+	s.mu.RUnlock()
+	return st.Await(ctx, cursor)
 }
 
 // Why a grant ends that nobody has misused.

@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -100,6 +101,38 @@ func TestTokenStaysRevoked(t *testing.T) {
 	}
 }
 
+// halfRead is a feed of which some could not be read.
+type halfRead struct {
+	store.Store
+	err error
+}
+
+func (h *halfRead) Revocations(ctx context.Context, now time.Time, after string) ([]store.Revocation, string, error) {
+	entries, cursor, err := h.Store.Revocations(ctx, now, after)
+	if h.err != nil {
+		return entries[:1], after, h.err
+	}
+	return entries, cursor, err
+}
+
+// TestFollowsWhatComesWithAnError: what could be read of the feed ends at once, and
+// the rest is read again.
+func TestFollowsWhatComesWithAnError(t *testing.T) {
+	st, set, until := &halfRead{store.NewMemory(), errors.New("half of it")}, NewRevocationSet(), revokedAt.Add(time.Hour)
+	for _, r := range []store.Revocation{{Token: "t", Until: until}, {Token: "u", Until: until}} {
+		if err := st.Announce(t.Context(), revokedAt, r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := set.Follow(t.Context(), revokedAt, st); !errors.Is(err, st.err) || !set.TokenRevoked("t") || set.TokenRevoked("u") {
+		t.Errorf("after half of it: %v", err)
+	}
+	st.err = nil
+	if err := set.Follow(t.Context(), revokedAt, st); err != nil || !set.TokenRevoked("t") || !set.TokenRevoked("u") {
+		t.Errorf("after all of it: %v", err)
+	}
+}
+
 // TestFollowsAllKinds: what another node announced counts here, and is forgotten
 // when it can't matter any more.
 func TestFollowsAllKinds(t *testing.T) {
@@ -118,7 +151,7 @@ func TestFollowsAllKinds(t *testing.T) {
 			}
 		}
 	}
-	if err := set.Follow(t.Context(), until, st); err != nil {
+	if err := set.Follow(t.Context(), until.Add(purgeEvery), st); err != nil {
 		t.Fatal(err)
 	}
 	if len(set.tokens)+len(set.clients)+len(set.until) > 0 || ended["token"]() || ended["client"]() {
@@ -133,25 +166,30 @@ func TestWatchEndsWithAnything(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			set := NewRevocationSet()
 			var calls, others int
-			set.Watch(aToken(), func() { calls++ })
+			watch := func(of Watched, end func()) *Watch {
+				w := &Watch{Of: &of, End: end}
+				set.Watch(w)
+				return w
+			}
+			watch(aToken(), func() { calls++ })
 			newer := aToken()
 			newer.GrantID, newer.Token, newer.Issued = "newer", "newer", revokedAt.Add(time.Second)
-			set.Watch(newer, func() { others++ })
-			set.Watch(Watched{}, func() { others++ })
-			stop := set.Watch(aToken(), func() { others++ })
-			stop()
-			stop() // once more does no harm
+			watch(newer, func() { others++ })
+			watch(Watched{}, func() { others++ })
+			stopped := watch(aToken(), func() { others++ })
+			stopped.Stop()
+			stopped.Stop() // once more does no harm
 			for range 2 {
 				set.add(r)
 			}
 			if calls != 1 || others != 0 {
 				t.Errorf("ended %d times, others %d times", calls, others)
 			}
-			if len(set.watches) != 3 { // those of newer
-				t.Errorf("left: %v", set.watches)
+			if n := watches(set); n != 1 { // newer
+				t.Errorf("left: %d", n)
 			}
 			late := make(chan bool)
-			set.Watch(aToken(), func() { close(late) })()
+			watch(aToken(), func() { close(late) }).Stop()
 			<-late
 		})
 	}
@@ -169,13 +207,14 @@ func TestWatchRaces(t *testing.T) {
 		r := []store.Revocation{{GrantID: of.GrantID}, {Token: of.Token}, {Client: of.ClientKey, Before: revokedAt}}[i%3]
 		ended := make(chan struct{})
 		wg.Go(func() {
-			stop := set.Watch(of, func() {
+			w := &Watch{Of: &of, End: func() {
 				if ends[i].Add(1) == 1 {
 					close(ended)
 				}
-			})
+			}}
+			set.Watch(w)
 			<-ended
-			stop()
+			w.Stop()
 		})
 		wg.Go(func() {
 			set.add(r)
@@ -190,8 +229,8 @@ func TestWatchRaces(t *testing.T) {
 			t.Errorf("stream %d ended %d times", i, n)
 		}
 	}
-	if len(set.watches) != 0 {
-		t.Errorf("%d watches left", len(set.watches))
+	if n := watches(set); n != 0 {
+		t.Errorf("%d watches left", n)
 	}
 }
 

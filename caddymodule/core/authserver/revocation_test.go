@@ -47,7 +47,7 @@ func TestRevocationSetFollowsTheStore(t *testing.T) {
 	if !set.Revoked("b") {
 		t.Error("the second revocation is missed")
 	}
-	follow(now.Add(time.Hour))
+	follow(now.Add(time.Hour)) // more than a minute later
 	if set.Revoked("a") || len(set.until) != 0 {
 		t.Error("revocations are remembered for ever")
 	}
@@ -56,20 +56,101 @@ func TestRevocationSetFollowsTheStore(t *testing.T) {
 func TestWatch(t *testing.T) {
 	set := NewRevocationSet()
 	ended := make(chan string, 3)
-	set.Watch(Watched{GrantID: "a"}, func() { ended <- "a" })
-	stop := set.Watch(Watched{GrantID: "a"}, func() { ended <- "stopped" })
-	set.Watch(Watched{GrantID: "b"}, func() { ended <- "b" })
-	stop()
+	watch := func(grant, name string) *Watch {
+		w := &Watch{Of: &Watched{GrantID: grant}, End: func() { ended <- name }}
+		set.Watch(w)
+		return w
+	}
+	watch("a", "a")
+	stopped := watch("a", "stopped")
+	watch("b", "b")
+	stopped.Stop()
 	set.add(store.Revocation{GrantID: "a", Until: time.Now().Add(time.Hour)})
 	set.add(store.Revocation{GrantID: "a", Until: time.Now().Add(time.Hour)})
 	if got := <-ended; got != "a" || len(ended) != 0 {
 		t.Errorf("ended: %s and %d more", got, len(ended))
 	}
-	set.Watch(Watched{GrantID: "a"}, func() { ended <- "late" })
+	watch("a", "late")
 	if got := <-ended; got != "late" {
 		t.Errorf("watching a revoked grant: %s", got)
 	}
-	if len(set.watches) != 1 {
-		t.Errorf("%d grants are watched, want b's only", len(set.watches))
+	if n := watches(set); n != 1 {
+		t.Errorf("%d grants are watched, want b's only", n)
+	}
+}
+
+// watches counts those that are in the table.
+func watches(s *RevocationSet) int {
+	all := map[*Watch]bool{}
+	for i := range s.watches.parts {
+		for w := range s.watches.parts[i].watches {
+			all[w] = true
+		}
+	}
+	return len(all)
+}
+
+// TestFollowPurgesNowAndThen: Follow runs many times a second, and must not go
+// through all that is revoked each time. What is over goes within a minute, also
+// when the clock was set back.
+func TestFollowPurgesNowAndThen(t *testing.T) {
+	st, now, set := store.NewMemory(), time.Unix(1_800_000_000, 0), NewRevocationSet()
+	left := func(now time.Time) int {
+		if err := set.Follow(t.Context(), now, st); err != nil {
+			t.Fatal(err)
+		}
+		return len(set.until) + len(set.tokens) + len(set.clients) + len(set.ended) + len(set.signOut)
+	}
+	revokeAll := func(until time.Time) {
+		for _, r := range []store.Revocation{{GrantID: "g"}, {Token: "t"}, {Client: "c"}, {Session: "s"}, {Subject: "u"}} {
+			r.Until = until
+			set.add(r)
+		}
+	}
+	left(now)
+	revokeAll(now.Add(time.Second))
+	if n := left(now.Add(purgeEvery - time.Second)); n != 5 {
+		t.Errorf("%d left within the minute, want all 5: it looked again", n)
+	}
+	if n := left(now.Add(purgeEvery)); n != 0 {
+		t.Errorf("%d left after a minute", n)
+	}
+	now = now.Add(-time.Hour)
+	revokeAll(now)
+	if n := left(now); n != 0 {
+		t.Errorf("%d left after the clock was set back", n)
+	}
+}
+
+// TestWatchCostsNothing: every answer that is an event stream is watched.
+func TestWatchCostsNothing(t *testing.T) {
+	set, of, end := NewRevocationSet(), aToken(), func() {}
+	round := make([]Watch, 101) // AllocsPerRun runs once more, to warm up
+	n := testing.AllocsPerRun(100, func() {
+		w := &round[0]
+		round = round[1:]
+		w.Of, w.End = &of, end
+		set.Watch(w)
+		w.Stop()
+	})
+	if n > 0 || watches(set) > 0 {
+		t.Errorf("%v allocations, %d left", n, watches(set))
+	}
+}
+
+// TestEndRetired: what was opened with a token of a retired key ends, once, and
+// nothing else does: tokens of other kinds have no key of ours.
+func TestEndRetired(t *testing.T) {
+	set, ended := NewRevocationSet(), map[string]int{}
+	for _, key := range []string{"old", "new", ""} {
+		of := aToken()
+		of.KeyID = key
+		set.Watch(&Watch{Of: &of, End: func() { ended[key]++ }})
+	}
+	for range 2 {
+		set.EndRetired(func(key string) bool { return key == "new" })
+	}
+	if len(ended) != 1 || ended["old"] != 1 || watches(set) != 2 {
+		t.Errorf("ended %v, %d left", ended, watches(set))
 	}
 }

@@ -108,7 +108,7 @@ func TestRevokeAccessToken(t *testing.T) {
 	second := p.refresh(t, anyoneID, first.RefreshToken)
 	ended := make(chan struct{})
 	c := claimsOf(t, first.AccessToken)
-	p.deps.Revoked.Watch(Watched{GrantID: c.GrantID, Token: c.JWTID}, func() { close(ended) })
+	p.deps.Revoked.Watch(&Watch{Of: &Watched{GrantID: c.GrantID, Token: c.JWTID}, End: func() { close(ended) }})
 	gone(t, p.revoke(anyoneID, first.AccessToken, "token_type_hint", "refresh_token"))
 	<-ended
 	if p.alive(t, first.AccessToken) || !p.alive(t, second.AccessToken) {

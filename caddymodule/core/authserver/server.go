@@ -11,7 +11,12 @@ import (
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/pages"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
+
+// storeBudget is how long all calls of one request to a store.Bounded may take
+// together, so that an outage is answered within two seconds.
+const storeBudget = 1500 * time.Millisecond
 
 // Server answers the endpoints of one issuer. It is safe for concurrent use.
 type Server struct {
@@ -23,6 +28,7 @@ type Server struct {
 	site    *pages.Site
 	clients map[string]Client
 	routes  map[string]route
+	below   []string // prefixes under which nobody else may answer
 	docs    docs
 
 	documents *documents // nil if they are off
@@ -121,6 +127,10 @@ func New(cfg Config, deps Deps) (*Server, error) {
 func (s *Server) mount() {
 	get, post := []string{"GET", "HEAD"}, []string{"POST"}
 	s.routes = map[string]route{}
+	s.below = []string{
+		s.base + "/oauth", oauth.WellKnownServer, oauth.WellKnownOpenID,
+		s.base + oauth.WellKnownServer, s.base + oauth.WellKnownOpenID,
+	}
 	add := func(path string, methods []string, who audience, h http.HandlerFunc) {
 		s.routes[path] = route{Route: Route{path, methods}, audience: who, serve: h}
 	}
@@ -201,11 +211,8 @@ func (s *Server) Owns(path string) bool {
 	if _, ok := s.routes[path]; ok {
 		return true
 	}
-	for _, prefix := range []string{
-		s.base + "/oauth", oauth.WellKnownServer, oauth.WellKnownOpenID,
-		s.base + oauth.WellKnownServer, s.base + oauth.WellKnownOpenID,
-	} {
-		if path == prefix || strings.HasPrefix(path, prefix+"/") {
+	for _, prefix := range s.below {
+		if rest, below := strings.CutPrefix(path, prefix); below && (rest == "" || rest[0] == '/') {
 			return true
 		}
 	}
@@ -246,7 +253,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err == nil && r.Method == http.MethodOptions:
 		w.WriteHeader(http.StatusNoContent)
 	case err == nil:
-		rt.serve(w, r)
+		rt.serve(w, r.WithContext(store.WithBudget(r.Context(), storeBudget)))
 	default:
 		s.observe(r, oauth.Event{Kind: oauth.EventRequest, Reason: rt.Path, Err: err, Code: err.Code, Status: err.Status})
 		s.refuseRequest(w, r, rt, err)

@@ -8,8 +8,6 @@ import (
 	"strings"
 
 	"github.com/go-json-experiment/json"
-	"github.com/lestrrat-go/jwx/v2/jwa"
-	"github.com/lestrrat-go/jwx/v2/jws"
 )
 
 // This file reads JWS in compact serialisation (RFC 7515 §7.1) by the advice
@@ -43,6 +41,23 @@ type Token struct {
 	// Unverified is the payload as the sender of the token likes it. It may say
 	// who ought to verify the token, and nothing else.
 	Unverified []byte
+
+	signed    string // what the signature is for, as it was sent
+	signature []byte
+}
+
+var (
+	errNotCompact = errors.New("the token is not a compact JWS")
+	errEncoding   = errors.New("the token is not strict base64url")
+)
+
+// decode reads a part of a token. It has one spelling only (RFC 7515 §2).
+func decode(part string) ([]byte, error) {
+	text, err := base64.RawURLEncoding.Strict().DecodeString(part)
+	if err != nil || strings.ContainsAny(part, "\r\n") {
+		return nil, errEncoding
+	}
+	return text, nil
 }
 
 // ReadCompact takes a token apart, and refuses what has to be refused before
@@ -51,41 +66,29 @@ func ReadCompact(raw string) (Token, error) {
 	if len(raw) > MaxLength {
 		return Token{}, errors.New("the token is too long")
 	}
-	parts := strings.SplitN(raw, ".", 4)
-	if len(parts) != 3 {
-		return Token{}, errors.New("the token is not a compact JWS")
+	if strings.Count(raw, ".") != 2 {
+		return Token{}, errNotCompact
 	}
-	var texts [3][]byte
-	for i, part := range parts {
-		// One spelling only (RFC 7515 §2); the signature check is laxer.
-		text, err := base64.RawURLEncoding.Strict().DecodeString(part)
-		if err != nil || strings.ContainsAny(part, "\r\n") {
-			return Token{}, errors.New("the token is not strict base64url")
-		}
-		texts[i] = text
+	header, rest, _ := strings.Cut(raw, ".")
+	payload, signature, _ := strings.Cut(rest, ".")
+	text, err := decode(header)
+	if err != nil {
+		return Token{}, err
 	}
-	t := Token{Unverified: texts[1]}
-	if err := json.Unmarshal(texts[0], &t.Header); err != nil {
+	t := Token{signed: raw[:len(raw)-len(signature)-1]}
+	if t.Unverified, err = decode(payload); err != nil {
+		return Token{}, err
+	}
+	if t.signature, err = decode(signature); err != nil {
+		return Token{}, err
+	}
+	if err := json.Unmarshal(text, &t.Header); err != nil {
 		return Token{}, fmt.Errorf("the header is malformed: %w", err)
 	}
 	if t.Header.Critical != nil || t.Header.Encoded != nil {
 		return Token{}, errors.New("the header demands an extension")
 	}
 	return t, nil
-}
-
-// errSignature says nothing of why: the token is not what its key signed.
-var errSignature = errors.New("the signature is wrong")
-
-// Verify checks a token's signature and returns its payload. The algorithm is
-// the one that belongs to the key: a token that names another is refused by
-// the caller (RFC 8725 §3.1), who has read it with ReadCompact.
-func Verify(raw, alg string, key any) ([]byte, error) {
-	payload, err := jws.Verify([]byte(raw), jws.WithKey(jwa.SignatureAlgorithm(canonical(alg)), key), jws.WithCompact())
-	if err != nil {
-		return nil, errSignature
-	}
-	return payload, nil
 }
 
 // VerifyAny reads a token, and checks that one of the keys signed it with the
@@ -105,7 +108,7 @@ func VerifyBy(raw string, keys []Key) ([]byte, Key, error) {
 		if !k.Fits(t.Header.Algorithm) {
 			continue
 		}
-		if payload, err := Verify(raw, t.Header.Algorithm, k.public); err == nil {
+		if payload, err := t.Verify(t.Header.Algorithm, k.public); err == nil {
 			return payload, k, nil
 		}
 	}

@@ -96,6 +96,14 @@ func sign(t testing.TB, alg, payload string, headers ...any) string {
 	return string(raw)
 }
 
+func verify(raw, alg string, key any) ([]byte, error) {
+	read, err := ReadCompact(raw)
+	if err != nil {
+		return nil, err
+	}
+	return read.Verify(alg, key)
+}
+
 func b64(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
 func TestAlgorithms(t *testing.T) {
@@ -260,7 +268,7 @@ func TestForged(t *testing.T) {
 			t.Errorf("%s is good: %s", name, payload)
 		}
 	}
-	if _, err := Verify(sign(t, "ES256", `{}`), "RS256", signers()["RS256"].Public()); err == nil {
+	if _, err := verify(sign(t, "ES256", `{}`), "RS256", signers()["RS256"].Public()); err == nil {
 		t.Error("a token of another algorithm than its key's is good")
 	}
 }
@@ -414,7 +422,7 @@ func FuzzParseSet(f *testing.F) {
 				default:
 					t.Fatalf("a key is a %T", k.public)
 				}
-				if _, err := Verify("e30.e30.e30", alg, k.public); err == nil {
+				if signedBy(canonical(alg), k.public, []byte("e30.e30"), []byte("{}")) {
 					t.Fatal("nonsense is signed")
 				}
 			}

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -325,7 +326,7 @@ func TestRingGrows(t *testing.T) {
 		s := store.NewMemory()
 		m := open(t, s, Options{Secret: secret, Algorithm: alg})
 		sealed, _ := m.Ring().Sealer.Seal(PurposeClient, []byte("x"), time.Time{})
-		for range map[string]int{"ES256": 200, "RS256": 8}[alg] {
+		for range map[string]int{"ES256": 60, "RS256": 4}[alg] {
 			if err := m.Rotate(t.Context(), start, true); err != nil {
 				t.Fatal(err)
 			}
@@ -413,6 +414,39 @@ func TestManyNodesMakeOneRing(t *testing.T) {
 	wg.Wait()
 	if len(slices.Compact(slices.Sorted(slices.Values(ids)))) != 1 {
 		t.Errorf("rings: %s", strings.Join(ids, " "))
+	}
+}
+
+// TestManyNodesRotateOnce: of all nodes that find a rotation due at once, one
+// makes it, and the others take its keys.
+func TestManyNodesRotateOnce(t *testing.T) {
+	const every = 24 * time.Hour
+	s := store.NewMemory()
+	nodes := make([]*Manager, 16)
+	for i := range nodes {
+		nodes[i] = open(t, s, Options{RotateEvery: every})
+	}
+	var changes atomic.Int64
+	var wg sync.WaitGroup
+	for _, m := range nodes {
+		wg.Go(func() {
+			changed, err := m.Maintain(t.Context(), start.Add(every))
+			if err != nil {
+				t.Error(err)
+			}
+			if changed {
+				changes.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if n := changes.Load(); n != 1 {
+		t.Errorf("%d nodes rotated, want one", n)
+	}
+	for _, m := range nodes {
+		if keys := m.Ring().Describe(); len(keys) != 2 || keys[0].KeyID != nodes[0].Ring().Describe()[0].KeyID {
+			t.Errorf("a node has other keys: %v", keys)
+		}
 	}
 }
 

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,10 @@ type Options struct {
 	// Secret wraps the stored ring, or derives it. At least MinSecret bytes;
 	// empty stores the ring unwrapped.
 	Secret []byte
+	// Previous are secrets that the stored ring may still be wrapped under, or
+	// that another node may wrap it under. At least MinSecret bytes each; only
+	// beside a Secret, and not with Derive.
+	Previous [][]byte
 	// Derive makes the ring from Secret instead of storing it. Such a ring
 	// does not rotate: change the secret to change the keys.
 	Derive bool
@@ -46,11 +51,18 @@ type Manager struct {
 	// that no reader puts an older ring back.
 	changing  sync.Mutex
 	installed atomic.Pointer[installed]
+	restored  atomic.Bool
 }
 
-// installed is a ring and the version under which it is stored.
+// installed is a ring, and how it is stored. A derived one is not.
 type installed struct {
-	ring    *Ring
+	ring *Ring
+	kept kept
+}
+
+// kept is a ring as the store keeps it.
+type kept struct {
+	raw     []byte
 	version uint64
 }
 
@@ -64,8 +76,8 @@ func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Man
 	if !slices.Contains(Algorithms, opts.Algorithm) {
 		return nil, fmt.Errorf("keys: unknown algorithm %q, use one of %v", opts.Algorithm, Algorithms)
 	}
-	if n := len(opts.Secret); n < MinSecret && (n > 0 || opts.Derive) {
-		return nil, fmt.Errorf("keys: the secret has %d bytes, it needs at least %d", n, MinSecret)
+	if err := opts.checkSecrets(); err != nil {
+		return nil, err
 	}
 	m := &Manager{opts: opts, store: s}
 	if opts.Derive {
@@ -73,7 +85,7 @@ func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Man
 		if err != nil {
 			return nil, err
 		}
-		return m, m.use(d, 0, now)
+		return m, m.use(d, kept{}, now)
 	}
 	return m, m.update(ctx, now, func(d *ringData, is kind) (bool, error) {
 		if is == absent {
@@ -81,19 +93,40 @@ func Open(ctx context.Context, now time.Time, s store.Store, opts Options) (*Man
 			*d = fresh
 			return true, err
 		}
-		return false, d.check()
+		return false, nil
 	})
 }
 
-// Apply brings the stored ring in line with the options: one that was stored
-// unwrapped is wrapped as soon as there is a secret, and a configured algorithm
-// that the newest key does not have gets a key, which signs at once.
+// checkSecrets says what is wrong with the secrets, without repeating them.
+func (o *Options) checkSecrets() error {
+	if n := len(o.Secret); n < MinSecret && (n > 0 || o.Derive) {
+		return fmt.Errorf("keys: the secret has %d bytes, it needs at least %d", n, MinSecret)
+	}
+	switch {
+	case len(o.Previous) == 0:
+	case len(o.Secret) == 0:
+		return errors.New("keys: there is a previous secret, but no secret")
+	case o.Derive:
+		return errors.New("keys: keys that are derived from the secret know no previous one")
+	}
+	for i, previous := range o.Previous {
+		if len(previous) < MinSecret {
+			return fmt.Errorf("keys: previous secret %d has %d bytes, it needs at least %d", i+1, len(previous), MinSecret)
+		}
+	}
+	return nil
+}
+
+// Apply brings the stored ring in line with the options: one that is stored
+// unwrapped or wrapped under a previous secret is wrapped under the secret, and
+// a configured algorithm that the newest key does not have gets a key, which
+// signs at once.
 func (m *Manager) Apply(ctx context.Context, now time.Time) error {
 	if m.opts.Derive {
 		return nil
 	}
 	return m.update(ctx, now, func(d *ringData, is kind) (bool, error) {
-		rewrap := is == plain && len(m.opts.Secret) > 0
+		rewrap := is == wrappedBefore || is == plain && len(m.opts.Secret) > 0
 		switched, err := m.switchAlgorithm(d, now)
 		return rewrap || switched, err
 	})
@@ -103,7 +136,8 @@ func (m *Manager) Apply(ctx context.Context, now time.Time) error {
 func (m *Manager) Ring() *Ring { return m.installed.Load().ring }
 
 // Refresh looks whether another node changed the ring, and takes it over. It
-// also lets a new sealing key take effect when its time has come.
+// also lets a new sealing key take effect when its time has come, and puts the
+// ring back where the store has lost it, see Restored.
 func (m *Manager) Refresh(ctx context.Context, now time.Time) error {
 	if m.opts.Derive {
 		return nil
@@ -112,23 +146,29 @@ func (m *Manager) Refresh(ctx context.Context, now time.Time) error {
 	defer m.changing.Unlock()
 	have := m.installed.Load()
 	if sealingKey(have.ring.data, now) != have.ring.sealing {
-		if err := m.use(have.ring.data, have.version, now); err != nil {
+		if err := m.use(have.ring.data, have.kept, now); err != nil {
 			return err
 		}
 	}
-	raw, version, err := m.store.KeyRing(ctx)
-	if err != nil {
-		return fmt.Errorf("keys: reading the ring: %w", err)
-	}
-	if version == have.version {
-		return nil
-	}
-	d, _, err := decode(raw, m.opts.Secret)
+	there, err := m.read(ctx)
 	if err != nil {
 		return err
 	}
-	return m.use(d, version, now)
+	// The version alone does not tell: a store that lost its ring counts anew.
+	if there.version == have.kept.version && bytes.Equal(there.raw, have.kept.raw) {
+		return nil
+	}
+	d, _, err := m.opts.decode(there.raw)
+	if err != nil {
+		return err
+	}
+	return m.use(d, there, now)
 }
+
+// Restored reports whether this manager has put its ring back into a store that
+// had lost it, since it was last asked. Such a store lost more than the ring, so
+// the operator should know.
+func (m *Manager) Restored() bool { return m.restored.Swap(false) }
 
 // Maintain rotates the ring when it is due and drops signing keys whose tokens
 // have all expired. It reports whether anything changed.
@@ -171,7 +211,8 @@ func (m *Manager) Rotate(ctx context.Context, now time.Time, immediately bool) e
 
 // Retire makes new keys, which are used at once, and drops all others. It
 // returns how many sealing keys went. Every token and session ends and every
-// client has to register again: it is meant for keys that leaked.
+// client has to register again: it is meant for keys that leaked. Where the store
+// is sealed, they still open what is kept there until that is sealed anew.
 func (m *Manager) Retire(ctx context.Context, now time.Time) (int, error) {
 	if m.opts.Derive {
 		return 0, errors.New("keys: a ring that is derived from the secret has no older keys; change the secret")
@@ -179,75 +220,10 @@ func (m *Manager) Retire(ctx context.Context, now time.Time) (int, error) {
 	dropped := 0
 	err := m.update(ctx, now, func(d *ringData, _ kind) (bool, error) {
 		dropped = len(d.Seal)
+		m.retireData(d)
 		err := m.addKeys(d, now, now)
 		d.Seal, d.Signing = d.Seal[:1], d.Signing[:1]
 		return true, err
 	})
 	return dropped, err
-}
-
-// update changes the stored ring by compare-and-swap: change gets what is
-// stored and how, and reports whether to write it back.
-func (m *Manager) update(ctx context.Context, now time.Time, change func(d *ringData, is kind) (bool, error)) error {
-	m.changing.Lock()
-	defer m.changing.Unlock()
-	for range swapAttempts {
-		var d ringData
-		is := absent
-		raw, version, err := m.store.KeyRing(ctx)
-		switch {
-		case errors.Is(err, store.ErrNotFound):
-			version = 0
-		case err != nil:
-			return fmt.Errorf("keys: reading the ring: %w", err)
-		default:
-			if d, is, err = decode(raw, m.opts.Secret); err != nil {
-				return err
-			}
-		}
-		write, err := change(&d, is)
-		if err != nil {
-			return err
-		}
-		if write {
-			version, err = m.swap(ctx, now, version, d)
-		}
-		switch {
-		case errors.Is(err, store.ErrConflict):
-			continue
-		case err != nil:
-			return err
-		}
-		return m.use(d, version, now)
-	}
-	return errors.New("keys: the ring keeps changing, giving up for now")
-}
-
-func (m *Manager) swap(ctx context.Context, now time.Time, version uint64, d ringData) (uint64, error) {
-	raw, err := encode(d, m.opts.Secret)
-	if err != nil {
-		return 0, err
-	}
-	// Never store what can't be read again.
-	again, _, err := decode(raw, m.opts.Secret)
-	if err == nil {
-		_, err = newRing(again, now)
-	}
-	if err != nil {
-		return 0, fmt.Errorf("keys: the changed ring could not be read again: %w", err)
-	}
-	next, err := m.store.SwapKeyRing(ctx, version, raw)
-	if err != nil {
-		return 0, fmt.Errorf("keys: writing the ring: %w", err)
-	}
-	return next, nil
-}
-
-func (m *Manager) use(d ringData, version uint64, now time.Time) error {
-	r, err := newRing(d, now)
-	if err != nil {
-		return err
-	}
-	m.installed.Store(&installed{r, version})
-	return nil
 }

@@ -1,6 +1,7 @@
 package keys
 
 import (
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,7 +46,11 @@ type Ring struct {
 	ID string
 	// Sealer seals and opens with the ring's sealing keys.
 	Sealer *seal.Sealer
+	// Data seals what is kept in the store, with the same keys, and opens it with
+	// retired ones too for as long as something may be sealed with them.
+	Data *seal.Sealer
 
+	indexes [][]byte     // keys of PersonNames, the current one first
 	signing []signingKey // newest first
 	byKid   map[string]signingKey
 	jwks    []byte
@@ -58,6 +63,11 @@ type ringData struct {
 	ID      string        `json:"id"`
 	Seal    []sealData    `json:"seal"`    // newest first
 	Signing []signingData `json:"signing"` // newest first
+	// Retired are the sealing keys of each retirement, newest first, which open
+	// what is kept in the store and nothing else, until all of it is sealed anew.
+	Retired [][]sealData `json:"retired,omitempty"`
+	// Resealed is the id of the sealing key with which all of it is sealed.
+	Resealed string `json:"resealed,omitempty"`
 }
 
 func (d *ringData) check() error {
@@ -89,7 +99,10 @@ type signingKey struct {
 	kid    string
 	alg    jwa.SignatureAlgorithm
 	sign   jwk.Key
-	verify any // raw public key, or the raw symmetric key
+	raw    any        // sign, as the standard library has it
+	signer jws.Signer // of alg
+	header string     // the protected header of its tokens, encoded, and a dot
+	verify any        // raw public key, or the raw symmetric key
 	active time.Time
 }
 
@@ -108,6 +121,9 @@ func newRing(d ringData, now time.Time) (*Ring, error) {
 	var err error
 	if r.Sealer, err = seal.New(purposes, secrets...); err != nil {
 		return nil, fmt.Errorf("keys: %w", err)
+	}
+	if err := r.addData(secrets); err != nil {
+		return nil, err
 	}
 	public := jwk.NewSet()
 	for _, s := range d.Signing {
@@ -152,6 +168,9 @@ func parseSigningKey(d signingData) (signingKey, error) {
 		return signingKey{}, errors.New("keys: a signing key lacks its key id or has an unknown algorithm")
 	}
 	out := signingKey{kid: k.KeyID(), alg: alg, sign: k, active: d.Active}
+	if err := out.prepare(); err != nil {
+		return signingKey{}, fmt.Errorf("keys: reading a signing key: %w", err)
+	}
 	pub, err := k.PublicKey()
 	if err != nil {
 		return signingKey{}, fmt.Errorf("keys: public half: %w", err)
@@ -160,6 +179,23 @@ func parseSigningKey(d signingData) (signingKey, error) {
 		return signingKey{}, fmt.Errorf("keys: public half: %w", err)
 	}
 	return out, nil
+}
+
+// prepare makes what is the same for every token: turning a JWK into a key and
+// encoding the header each time costs as much as half a signature.
+func (k *signingKey) prepare() error {
+	if err := k.sign.Raw(&k.raw); err != nil {
+		return err
+	}
+	var err error
+	if k.signer, err = jws.NewSigner(k.alg); err != nil {
+		return err
+	}
+	header, err := json.Marshal(map[string]string{
+		jws.AlgorithmKey: string(k.alg), jws.KeyIDKey: k.kid, jws.TypeKey: oauth.AccessTokenType,
+	})
+	k.header = base64.RawURLEncoding.EncodeToString(header) + "."
+	return err
 }
 
 // publish adds the public half of a key to the JWK set. Symmetric keys have
@@ -183,22 +219,22 @@ func publish(set jwk.Set, k jwk.Key) error {
 func (r *Ring) JWKS() []byte { return r.jwks }
 
 // Sign returns the claims as a compact JWS with typ at+jwt (RFC 9068 §2.1),
-// signed by the key that is active at now.
+// signed by the key that is active at now. The signature is jwx's; the parts are
+// joined here (RFC 7515 §7.1).
 func (r *Ring) Sign(now time.Time, claims oauth.AccessTokenClaims) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("keys: encoding claims: %w", err)
 	}
 	k := r.current(now)
-	h := jws.NewHeaders()
-	if err := errors.Join(h.Set(jws.TypeKey, oauth.AccessTokenType), h.Set(jws.KeyIDKey, k.kid)); err != nil {
-		return "", fmt.Errorf("keys: token header: %w", err)
-	}
-	token, err := jws.Sign(payload, jws.WithKey(k.alg, k.sign, jws.WithProtectedHeaders(h)))
+	const longest = 344 // characters of a signature: RS256
+	token := make([]byte, 0, len(k.header)+base64.RawURLEncoding.EncodedLen(len(payload))+1+longest)
+	token = base64.RawURLEncoding.AppendEncode(append(token, k.header...), payload)
+	signature, err := k.signer.Sign(token, k.raw)
 	if err != nil {
 		return "", fmt.Errorf("keys: signing: %w", err)
 	}
-	return string(token), nil
+	return string(base64.RawURLEncoding.AppendEncode(append(token, '.'), signature)), nil
 }
 
 // current returns the newest key that is active, or the oldest key there is if

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/seal"
@@ -27,15 +28,15 @@ const maxRing = 16 << 20
 
 // encode returns the ring as it goes to the store: wrapped if there is a
 // secret, else in the clear (the store's own permissions protect it).
-func encode(d ringData, secret []byte) ([]byte, error) {
-	if len(secret) == 0 {
+func (o *Options) encode(d ringData) ([]byte, error) {
+	if len(o.Secret) == 0 {
 		return marshal(stored{Ring: &d})
 	}
 	text, err := marshal(d)
 	if err != nil {
 		return nil, err
 	}
-	w, err := wrapper(secret)
+	w, err := wrapper(o.Secret)
 	if err != nil {
 		return nil, err
 	}
@@ -53,35 +54,48 @@ const (
 	absent kind = iota
 	plain
 	wrapped
+	wrappedBefore // under a previous secret
 )
 
 // decode reads a stored ring, and tells how it was stored, so that the manager
-// can wrap a ring that an operator gave a secret later.
-func decode(raw, secret []byte) (d ringData, is kind, err error) {
+// can wrap a ring that an operator gave a secret, or another one, later.
+func (o *Options) decode(raw []byte) (d ringData, is kind, err error) {
 	var s stored
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return d, plain, fmt.Errorf("keys: the stored key ring is damaged: %w", err)
 	}
 	switch {
 	case s.Ring != nil:
-		return *s.Ring, plain, nil
+		return *s.Ring, plain, s.Ring.check()
 	case s.Wrapped == "":
 		return d, plain, errors.New("keys: the stored key ring is damaged")
-	case len(secret) == 0:
+	case len(o.Secret) == 0:
 		return d, wrapped, fmt.Errorf("keys: %w: it is wrapped, but no secret is configured", ErrSecret)
 	}
-	w, err := wrapper(secret)
+	text, is, err := o.unwrap(s.Wrapped)
 	if err != nil {
-		return d, wrapped, err
-	}
-	text, err := w.Open(purposeRing, s.Wrapped, time.Time{})
-	if err != nil {
-		return d, wrapped, fmt.Errorf("keys: %w", ErrSecret)
+		return d, is, err
 	}
 	if err := json.Unmarshal(text, &d); err != nil {
-		return d, wrapped, fmt.Errorf("keys: the stored key ring is damaged: %w", err)
+		return d, is, fmt.Errorf("keys: the stored key ring is damaged: %w", err)
 	}
-	return d, wrapped, nil
+	return d, is, d.check()
+}
+
+// unwrap opens a wrapped ring with the secret or with a previous one.
+func (o *Options) unwrap(value string) ([]byte, kind, error) {
+	is := wrapped
+	for _, secret := range slices.Concat([][]byte{o.Secret}, o.Previous) {
+		w, err := wrapper(secret)
+		if err != nil {
+			return nil, is, err
+		}
+		if text, err := w.Open(purposeRing, value, time.Time{}); err == nil {
+			return text, is, nil
+		}
+		is = wrappedBefore
+	}
+	return nil, is, fmt.Errorf("keys: %w", ErrSecret)
 }
 
 func wrapper(secret []byte) (*seal.Sealer, error) {

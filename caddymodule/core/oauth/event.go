@@ -1,6 +1,9 @@
 package oauth
 
-import "context"
+import (
+	"context"
+	"sync"
+)
 
 // EventKind names a step that is worth a line in the log.
 type EventKind string
@@ -37,6 +40,10 @@ const (
 	DocumentFailed  = "failed"           // from nowhere
 )
 
+// CodeLeaving is the code of an EventRequest by which a process that is about to end
+// told a load balancer so. No client gets it, and nothing is wrong.
+const CodeLeaving = "leaving"
+
 // Event is what an operator may know about one step of the protocol.
 //
 // It has no field for a token, code, verifier, secret, cookie, state or raw
@@ -47,7 +54,8 @@ type Event struct {
 	// Err is nil for success. Its text is for the log; it is made by this
 	// project and names no credential.
 	Err error
-	// Code is the OAuth error code that was answered, empty for success.
+	// Code is the OAuth error code that was answered, empty for success, or
+	// CodeLeaving.
 	Code string
 	// Status is the HTTP status that was answered.
 	Status int
@@ -97,3 +105,27 @@ func MetaFrom(ctx context.Context) Meta {
 	m, _ := ctx.Value(metaKey{}).(Meta)
 	return m
 }
+
+// LazyMeta is a context that finds the request's Meta when somebody asks: most
+// calls have nothing to tell, and an id for nobody costs more than the check of
+// their token.
+type LazyMeta struct {
+	context.Context //nolint:containedctx // it is a context itself
+	// Find is called at most once, with the context below.
+	Find func(context.Context) Meta
+
+	once sync.Once
+	meta Meta
+}
+
+// Value implements context.Context.
+func (l *LazyMeta) Value(key any) any {
+	if key != (metaKey{}) {
+		return l.Context.Value(key)
+	}
+	l.once.Do(func() { l.meta = l.Find(l.Context) })
+	return l.meta
+}
+
+// Interface guard
+var _ context.Context = (*LazyMeta)(nil)

@@ -42,6 +42,7 @@ type Guard struct {
 	public   pathSet
 	origins  []string
 	loopback bool
+	refusals []refusals // by URI
 }
 
 // NewGuard checks the configuration and returns the guard. revoked tells
@@ -75,6 +76,7 @@ func NewGuard(cfg Config, revoked func(t *Token) bool, kinds ...Kind) (*Guard, e
 			return nil, fmt.Errorf("resource %q must use https unless its host is localhost, 127.0.0.1 or [::1]", uri)
 		}
 		g.loopback = g.loopback || oauth.IsLoopbackHost(u.Host)
+		g.refusals = append(g.refusals, newRefusals(uri, cfg.Scopes))
 	}
 	for _, s := range cfg.Scopes {
 		if !oauth.ValidScopeToken(s) {
@@ -115,7 +117,7 @@ type Decision struct {
 	AllowOrigin string
 }
 
-// Denial is a refusal.
+// Denial is a refusal. It may be shared by many requests and is only read.
 type Denial struct {
 	Status int
 	// Code is the OAuth error code, empty if no token was presented.
@@ -150,8 +152,7 @@ func (g *Guard) decide(r *http.Request) Decision {
 		return Decision{Open: true}
 	}
 	origin := r.Header.Get("Origin")
-	allowed := g.allowsOrigin(origin) && len(r.Header.Values("Origin")) <= 1
-	if !allowed {
+	if !g.allowsOrigin(origin) || len(r.Header.Values("Origin")) > 1 {
 		return deny(http.StatusForbidden, oauth.CodeAccessDenied, "this origin may not call this server: the operator can allow it with trusted_origins", errors.New("origin not trusted"))
 	}
 	if r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != "" {
@@ -181,10 +182,10 @@ func (g *Guard) allowsOrigin(origin string) bool {
 func (g *Guard) authorize(r *http.Request) Decision {
 	raw, err := bearer(r.Header)
 	if err != nil {
-		return g.challenge(r, http.StatusBadRequest, oauth.CodeInvalidRequest, "send one Authorization header with one bearer token", err)
+		return Decision{Deny: g.refusals[g.endpoint(r.URL.Path)].malformed}
 	}
 	if raw == "" {
-		return g.challenge(r, http.StatusUnauthorized, "", "", errors.New("no token"))
+		return Decision{Deny: g.refusals[g.endpoint(r.URL.Path)].missing}
 	}
 	t, err := g.verify(r.Context(), raw)
 	if err == nil {
@@ -198,6 +199,12 @@ func (g *Guard) authorize(r *http.Request) Decision {
 	return d
 }
 
+var (
+	errNoKind   = errors.New("the token is of no kind that is accepted here")
+	errAudience = errors.New("the token is for another resource")
+	errRevoked  = errors.New("the token, its grant or its client was revoked")
+)
+
 // verify has a token checked by the first kind that recognizes it.
 func (g *Guard) verify(ctx context.Context, raw string) (*Token, error) {
 	for _, k := range g.kinds {
@@ -205,7 +212,7 @@ func (g *Guard) verify(ctx context.Context, raw string) (*Token, error) {
 			return k.Verify(ctx, raw)
 		}
 	}
-	return nil, errors.New("the token is of no kind that is accepted here")
+	return nil, errNoKind
 }
 
 // verdict words the refusal of a token. An outage is none: a client that is
@@ -219,7 +226,9 @@ func (g *Guard) verdict(r *http.Request, err error) Decision {
 	case errors.Is(err, ErrThrottled):
 		return deny(http.StatusTooManyRequests, oauth.CodeTemporarilyUnavailable, "too many bad tokens came from this address, try again in a minute", err)
 	}
-	return g.challenge(r, http.StatusUnauthorized, oauth.CodeInvalidToken, "the access token is invalid, expired or revoked, or is for another resource", err)
+	bad := *g.refusals[g.endpoint(r.URL.Path)].bad
+	bad.Cause = err
+	return Decision{Deny: &bad}
 }
 
 // accepts checks what differs by resource and by the moment. The audience is
@@ -228,36 +237,49 @@ func (g *Guard) verdict(r *http.Request, err error) Decision {
 func (g *Guard) accepts(t *Token) error {
 	switch {
 	case !oauth.SameResource(t.Audience, g.cfg.URIs[0]):
-		return errors.New("the token is for another resource")
+		return errAudience
 	case g.revoked(t):
-		return errors.New("the token, its grant or its client was revoked")
+		return errRevoked
 	}
 	return nil
 }
 
-func (g *Guard) challenge(r *http.Request, status int, code, description string, cause error) Decision {
-	d := deny(status, code, description, cause)
-	d.Deny.Challenge = Challenge{
-		ResourceMetadata: MetadataURL(g.endpoint(r.URL.Path)),
-		Scope:            g.cfg.Scopes,
-		Error:            code,
-		Description:      description,
-	}.String()
-	return d
+// refusals are the answers that differ by endpoint and by nothing else. They are
+// made once and never change.
+type refusals struct {
+	path string // of the endpoint
+	// missing is for a request without a token, malformed for one whose header is
+	// none, and bad for a token that was refused, and lacks the cause.
+	missing, malformed, bad *Denial
+}
+
+func newRefusals(uri string, scopes oauth.Scope) refusals {
+	challenge := func(status int, code, description string, cause error) *Denial {
+		c := Challenge{ResourceMetadata: MetadataURL(uri), Scope: scopes, Error: code, Description: description}
+		return &Denial{Status: status, Code: code, Description: description, Challenge: c.String(), Cause: cause}
+	}
+	return refusals{
+		path:      oauth.PathOf(uri),
+		missing:   challenge(http.StatusUnauthorized, "", "", errors.New("no token")),
+		malformed: challenge(http.StatusBadRequest, oauth.CodeInvalidRequest, "send one Authorization header with one bearer token", errMalformed),
+		bad: challenge(http.StatusUnauthorized, oauth.CodeInvalidToken,
+			"the access token is invalid, expired or revoked, or is for another resource", nil),
+	}
 }
 
 func deny(status int, code, description string, cause error) Decision {
 	return Decision{Deny: &Denial{Status: status, Code: code, Description: description, Cause: cause}}
 }
 
-// endpoint returns the resource's URI that was called: the one with the
-// longest path that leads the request's, or the first.
-func (g *Guard) endpoint(requestPath string) string {
-	best, length := g.cfg.URIs[0], -1
-	for _, uri := range g.cfg.URIs {
-		p := oauth.PathOf(uri)
-		if (requestPath == p || strings.HasPrefix(requestPath, p+"/")) && len(p) > length {
-			best, length = uri, len(p)
+// endpoint returns the index of the resource's URI that was called: the one with
+// the longest path that leads the request's, or the first.
+func (g *Guard) endpoint(requestPath string) int {
+	best, length := 0, -1
+	for i := range g.refusals {
+		p := g.refusals[i].path
+		rest, below := strings.CutPrefix(requestPath, p)
+		if below && (rest == "" || rest[0] == '/') && len(p) > length {
+			best, length = i, len(p)
 		}
 	}
 	return best

@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"fmt"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -10,7 +9,7 @@ import (
 )
 
 // IdentityHeaders names the request headers that tell the upstream server who
-// calls. An empty name leaves that header out.
+// calls, in canonical form. An empty name leaves that header out.
 type IdentityHeaders struct {
 	User, Email, Name, Client, Scope string
 	// Removed are further headers that never pass: those by which a proxy in
@@ -46,7 +45,7 @@ var (
 // credentials, the cookies of the authorization server, every spelling of the identity headers, Connection options that
 // would remove headers, trailers, protocol upgrades, and an access_token in the
 // query. It edits r in place, as Caddy's own handlers do.
-func (n IdentityHeaders) Sanitize(r *http.Request) {
+func (n *IdentityHeaders) Sanitize(r *http.Request) {
 	for name := range r.Header {
 		if n.reserved(name) {
 			delete(r.Header, name)
@@ -70,23 +69,42 @@ func (n IdentityHeaders) Sanitize(r *http.Request) {
 
 // reserved reports whether a header name is one that only the gateway may set,
 // in any case and with underscores for hyphens (CGI and WSGI fold them).
-func (n IdentityHeaders) reserved(name string) bool {
+func (n *IdentityHeaders) reserved(name string) bool {
 	if slices.Contains(proxied, name) {
 		return false
 	}
-	folded := fold(name)
-	for _, own := range append(n.all(), n.Removed...) {
-		if own != "" && folded == fold(own) {
+	for _, own := range [...]string{n.User, n.Email, n.Name, n.Client, n.Scope} {
+		if own != "" && sameName(name, own) {
 			return true
 		}
 	}
-	if slices.Contains(reservedNames, folded) || slices.Contains(credentials, folded) {
-		return true
-	}
-	return slices.ContainsFunc(reservedPrefixes, func(p string) bool { return strings.HasPrefix(folded, p) })
+	same := func(other string) bool { return sameName(name, other) }
+	return slices.ContainsFunc(n.Removed, same) || slices.ContainsFunc(reservedNames, same) || slices.ContainsFunc(credentials, same) ||
+		slices.ContainsFunc(reservedPrefixes, func(p string) bool { return len(name) >= len(p) && sameName(name[:len(p)], p) })
 }
 
-func fold(name string) string { return strings.ReplaceAll(strings.ToLower(name), "_", "-") }
+// sameName compares header names as folded. Header names are ASCII.
+func sameName(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if fold(a[i]) != fold(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func fold(c byte) byte {
+	switch {
+	case c >= 'A' && c <= 'Z':
+		return c | 0x20
+	case c == '_':
+		return '-'
+	}
+	return c
+}
 
 func keptOptions(values []string) []string {
 	var kept []string
@@ -98,18 +116,19 @@ func keptOptions(values []string) []string {
 	return kept
 }
 
-func (n IdentityHeaders) all() []string {
-	return []string{n.User, n.Email, n.Name, n.Client, n.Scope}
-}
+// Values is room for the values that Set makes, so that they need none of their
+// own. It belongs to one request, for who handles that next may change them.
+type Values [5]string
 
 // Set adds the identity of a token to a sanitized request. A claim that the
 // token lacks leaves its header absent.
-func (n IdentityHeaders) Set(h http.Header, t *Token) {
-	for _, p := range []struct{ name, value string }{
+func (n *IdentityHeaders) Set(h http.Header, t *Token, room *Values) {
+	for i, p := range [len(room)]struct{ name, value string }{
 		{n.User, t.Subject}, {n.Email, t.Email}, {n.Name, t.Name}, {n.Client, t.ClientID}, {n.Scope, t.Scope},
 	} {
 		if p.name != "" && p.value != "" {
-			h.Set(p.name, headerValue(p.value))
+			room[i] = headerValue(p.value)
+			h[p.name] = room[i : i+1 : i+1]
 		}
 	}
 }
@@ -117,43 +136,69 @@ func (n IdentityHeaders) Set(h http.Header, t *Token) {
 // headerValue keeps a value on one line. Text beyond ASCII is percent-encoded
 // as UTF-8, because header values have no agreed encoding.
 func headerValue(s string) string {
-	var b strings.Builder
+	odd := 0
 	for i := range len(s) {
-		if c := s[i]; c < 0x20 || c >= 0x7f || c == '%' {
-			fmt.Fprintf(&b, "%%%02X", c)
-		} else {
-			b.WriteByte(c)
+		if oddInHeader(s[i]) {
+			odd++
 		}
 	}
-	return b.String()
+	if odd == 0 {
+		return s
+	}
+	const digits = "0123456789ABCDEF"
+	out := make([]byte, 0, len(s)+2*odd)
+	for i := range len(s) {
+		if c := s[i]; oddInHeader(c) {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		} else {
+			out = append(out, c)
+		}
+	}
+	return string(out)
 }
+
+func oddInHeader(c byte) bool { return c < 0x20 || c >= 0x7f || c == '%' }
 
 // HasAccessToken reports whether a query carries an access_token parameter,
 // which is never accepted and must not be logged (OAuth 2.1 §5.1).
-func HasAccessToken(rawQuery string) bool { return withoutAccessToken(rawQuery) != rawQuery }
+func HasAccessToken(rawQuery string) bool {
+	for rest := rawQuery; rest != ""; {
+		var pair string
+		if pair, rest = cutPair(rest); isAccessToken(pair) {
+			return true
+		}
+	}
+	return false
+}
+
+// cutPair takes the first parameter off a query, with what separates it from the
+// next one. Semicolons separate too, as some servers still read them.
+func cutPair(query string) (pair, rest string) {
+	end := strings.IndexAny(query, "&;") + 1
+	if end == 0 {
+		end = len(query)
+	}
+	return query[:end], query[end:]
+}
 
 // withoutAccessToken removes access_token parameters and keeps the rest of the
-// query byte for byte. Semicolons separate too, as some servers still read them.
+// query byte for byte.
 func withoutAccessToken(rawQuery string) string {
+	if !HasAccessToken(rawQuery) {
+		return rawQuery
+	}
 	var kept strings.Builder
 	for rest := rawQuery; rest != ""; {
-		end := strings.IndexAny(rest, "&;") + 1
-		if end == 0 {
-			end = len(rest)
+		var pair string
+		if pair, rest = cutPair(rest); !isAccessToken(pair) {
+			kept.WriteString(pair)
 		}
-		if !isAccessToken(strings.TrimRight(rest[:end], "&;")) {
-			kept.WriteString(rest[:end])
-		}
-		rest = rest[end:]
-	}
-	if kept.Len() == len(rawQuery) {
-		return rawQuery
 	}
 	return strings.TrimRight(kept.String(), "&;")
 }
 
 func isAccessToken(pair string) bool {
-	name, _, _ := strings.Cut(pair, "=")
+	name, _, _ := strings.Cut(strings.TrimRight(pair, "&;"), "=")
 	if unescaped, err := url.QueryUnescape(name); err == nil {
 		name = unescaped
 	}

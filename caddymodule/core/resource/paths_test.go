@@ -134,7 +134,7 @@ func TestIdentityHeadersSet(t *testing.T) {
 	h := http.Header{}
 	names.Set(h, &Token{AccessTokenClaims: oauth.AccessTokenClaims{
 		Subject: "alice", Name: "Älice\r\nX-Evil: 1 100%", ClientID: "c1", ClientName: "trusted", Scope: "read",
-	}})
+	}}, new(Values))
 	want := map[string]string{"X-Mcp-User": "alice", "X-Mcp-Name": "%C3%84lice%0D%0AX-Evil: 1 100%25", "X-Mcp-Client": "c1"}
 	for name, value := range want {
 		if h.Get(name) != value {

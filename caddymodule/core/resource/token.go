@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -40,7 +42,11 @@ type Token struct {
 	Scopes oauth.Scope
 	// ClientKey is oauth.ClientKey of the client, under which it is revoked.
 	ClientKey string
-	kid       string
+	// Memo is what the host has made of the token and wants to have again, for as
+	// long as the token is remembered.
+	Memo atomic.Value
+	// KeyID is of our key that signed it, and empty for tokens of other kinds.
+	KeyID string
 }
 
 // ExpiresAt is when the token ends, leeway included.
@@ -58,9 +64,17 @@ func NewCache() *Cache {
 	return &Cache{otter.Must(&otter.Options[[sha256.Size]byte, *Token]{
 		MaximumSize: CacheSize,
 		ExpiryCalculator: otter.ExpiryWritingFunc(func(e otter.Entry[[sha256.Size]byte, *Token]) time.Duration {
-			return max(time.Until(e.Value.ExpiresAt()), time.Millisecond)
+			// How long, and not until when: the token's times are of another clock.
+			t := e.Value
+			return max(time.Duration(t.Expires-t.IssuedAt)*time.Second+Leeway, time.Millisecond)
 		}),
 	})}
+}
+
+// Sum is the hash under which a token is remembered.
+func Sum(raw string) [sha256.Size]byte {
+	var room [2 << 10]byte // on the stack: nearly every token fits
+	return sha256.Sum256(append(room[:0], raw...))
 }
 
 // Verifier checks access tokens of one issuer. It is safe for concurrent use.
@@ -74,14 +88,22 @@ type Verifier struct {
 // Recognizes accepts every token: this kind comes last.
 func (*Verifier) Recognizes(string) bool { return true }
 
+var (
+	errTooLong = errors.New("the token is too long")
+	errNoJWT   = errors.New("the token is not a JWT")
+)
+
 // Verify returns the token if it is genuine, of this issuer, for a resource of
 // it, and current. It says nothing of the audience and of revocation, which
 // differ by call. The error is for the log.
 func (v *Verifier) Verify(_ context.Context, raw string) (*Token, error) {
 	if len(raw) > maxToken {
-		return nil, errors.New("the token is too long")
+		return nil, errTooLong
 	}
-	sum := sha256.Sum256([]byte(raw))
+	if strings.Count(raw, ".") != 2 {
+		return nil, errNoJWT // before anything is spent on it
+	}
+	sum := Sum(raw)
 	t, hit := v.Cache.tokens.GetIfPresent(sum)
 	if !hit {
 		var err error
@@ -89,7 +111,7 @@ func (v *Verifier) Verify(_ context.Context, raw string) (*Token, error) {
 			return nil, err
 		}
 	}
-	if _, _, ok := v.Keys(t.kid); !ok {
+	if _, _, ok := v.Keys(t.KeyID); !ok {
 		return nil, errors.New("the token's key was retired")
 	}
 	if err := v.checkTime(t); err != nil {
@@ -114,11 +136,11 @@ func (v *Verifier) parse(raw string) (*Token, error) {
 	if !ok || alg != read.Header.Algorithm {
 		return nil, errors.New("the token names no key of this server")
 	}
-	payload, err := jose.Verify(raw, alg, key)
+	payload, err := read.Verify(alg, key)
 	if err != nil {
 		return nil, err
 	}
-	t := &Token{kid: read.Header.KeyID}
+	t := &Token{KeyID: read.Header.KeyID}
 	if err := json.Unmarshal(payload, &t.AccessTokenClaims); err != nil {
 		return nil, fmt.Errorf("the claims are malformed: %w", err)
 	}

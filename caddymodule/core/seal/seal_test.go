@@ -3,6 +3,7 @@ package seal
 import (
 	"bytes"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 )
@@ -169,4 +170,85 @@ func BenchmarkOpen(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// TestOwner: a value of one record is nothing in another, and nothing without an
+// owner.
+func TestOwner(t *testing.T) {
+	s, now := newSealer(t, secret(1)), time.Unix(1000, 0)
+	v, err := s.SealFor(apple, "grant 1", []byte("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text, err := s.OpenFor(apple, "grant 1", v); err != nil || string(text) != "hello" {
+		t.Errorf("its owner: %q, %v", text, err)
+	}
+	for _, owner := range []string{"", "grant 2", "grant ", "grant 11"} {
+		if _, err := s.OpenFor(apple, owner, v); !errors.Is(err, ErrInvalid) {
+			t.Errorf("owner %q: %v", owner, err)
+		}
+	}
+	if _, err := s.OpenFor(pear, "grant 1", v); !errors.Is(err, ErrInvalid) {
+		t.Errorf("another purpose: %v", err)
+	}
+	if _, err := s.Open(apple, v, now); !errors.Is(err, ErrInvalid) {
+		t.Errorf("without an owner: %v", err)
+	}
+	if _, err := s.SealFor("plum", "grant 1", nil); err == nil {
+		t.Error("an unknown purpose is sealed for")
+	}
+}
+
+// TestKeyOf tells which key sealed a value, and what is no sealed value.
+func TestKeyOf(t *testing.T) {
+	s := newSealer(t, secret(1))
+	v, _ := s.SealFor(apple, "o", []byte("hello"))
+	older := newSealer(t, secret(2), secret(1))
+	for name, tt := range map[string]struct {
+		by    *Sealer
+		value string
+		id    string
+		known bool
+	}{
+		"its own":     {s, v, s.KeyID(), true},
+		"an older":    {older, v, s.KeyID(), true},
+		"unknown":     {newSealer(t, secret(2)), v, s.KeyID(), false},
+		"short":       {s, v[:20], "", false},
+		"nothing":     {s, "", "", false},
+		"no base64":   {s, "!" + v[1:], "", false},
+		"other ver":   {s, "B" + v[1:], "", false},
+		"over limits": {s.WithLimit(len(v) - 1), v, "", false},
+	} {
+		if id, known := tt.by.KeyOf(tt.value); id != tt.id || known != tt.known {
+			t.Errorf("%s: %q, %v; want %q, %v", name, id, known, tt.id, tt.known)
+		}
+	}
+	if s.KeyID() == older.KeyID() || len(s.KeyID()) != 2*idSize {
+		t.Errorf("key ids %q and %q", s.KeyID(), older.KeyID())
+	}
+}
+
+// TestFirstUseAtOnce: what a key is for a purpose is made when it is first needed,
+// also where many need it at the same moment.
+func TestFirstUseAtOnce(t *testing.T) {
+	before, now := newSealer(t, secret(1)), time.Unix(1000, 0)
+	v, _ := before.Seal(apple, []byte("hello"), time.Time{})
+	tag, _ := before.Tag(pear, []byte("msg"))
+	after := newSealer(t, secret(2), secret(1))
+	var wg sync.WaitGroup
+	for _, s := range []*Sealer{after, after.WithLimit(1 << 20)} {
+		for range 8 {
+			wg.Go(func() {
+				if _, err := s.Open(apple, v, now); err != nil || !s.CheckTag(pear, []byte("msg"), tag) {
+					t.Errorf("it does not open: %v", err)
+				}
+				if w, err := s.Seal(apple, nil, time.Time{}); err != nil {
+					t.Error(err)
+				} else if _, err := s.Open(apple, w, now); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wg.Wait()
 }

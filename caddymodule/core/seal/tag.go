@@ -52,13 +52,31 @@ func (s *Sealer) Companion(p Purpose, value string) ([]byte, error) {
 }
 
 func (s *Sealer) mac(i int, p Purpose, msg []byte) ([]byte, error) {
-	key, ok := s.tagKeys[cipherKey{i, p}]
-	if !ok {
-		return nil, fmt.Errorf("seal: unknown purpose %q", p)
+	key, err := s.tagKey(i, p)
+	if err != nil {
+		return nil, err
 	}
 	h := hmac.New(sha256.New, key)
 	h.Write(msg)
 	return h.Sum(nil), nil
+}
+
+// tagKey returns the key of tags that belongs to a key and a purpose.
+func (s *Sealer) tagKey(i int, p Purpose) ([]byte, error) {
+	at, ok := s.purposes[p]
+	if !ok {
+		return nil, fmt.Errorf("seal: unknown purpose %q", p)
+	}
+	of := &s.keys[i].derived[at].tagKey
+	if key := of.Load(); key != nil {
+		return *key, nil
+	}
+	key, err := newTagKey(s.keys[i].secret, p)
+	if err != nil {
+		return nil, err
+	}
+	of.Store(&key)
+	return key, nil
 }
 
 func newTagKey(secret []byte, p Purpose) ([]byte, error) {

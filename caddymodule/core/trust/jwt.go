@@ -2,7 +2,6 @@ package trust
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"slices"
@@ -23,7 +22,7 @@ type verified struct {
 // providers that are older than it. A token is checked once; after that only
 // what changes: the time, and whether its key is still published.
 func (i *Issuer) verifyJWT(ctx context.Context, raw string) (Access, error) {
-	sum := sha256.Sum256([]byte(raw))
+	sum := resource.Sum(raw)
 	if v, ok := i.known.GetIfPresent(sum); ok {
 		return i.again(ctx, v)
 	}

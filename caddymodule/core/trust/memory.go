@@ -71,7 +71,7 @@ func newMemory(now func() time.Time) *memory {
 
 // about returns the question about a token.
 func (m *memory) about(ctx context.Context, raw string) question {
-	q := question{raw: raw, sum: sha256.Sum256([]byte(raw))}
+	q := question{raw: raw, sum: resource.Sum(raw)}
 	if _, ok := m.good.GetIfPresent(q.sum); !ok {
 		q.unknown, q.network = true, oauth.Network(oauth.MetaFrom(ctx).RemoteIP)
 	}

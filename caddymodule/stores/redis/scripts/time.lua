@@ -1,0 +1,2 @@
+-- KEYS: any key of the server whose time it is.
+return redis.call('TIME')

@@ -44,53 +44,84 @@ func TestComposeFiles(t *testing.T) {
 					}
 				}
 			}
-			checkGateway(t, filepath.Dir(path), services.Services)
+			checkStack(t, filepath.Dir(path), services.Services)
 		})
 	}
 }
 
-// checkGateway makes sure that the gateway is the only way in, and that its
-// ports are those of its Caddyfile, read with the environment that it gets.
-func checkGateway(t *testing.T, dir string, services map[string]service) {
+// checkStack makes sure that there is one way in, and looks at every Caddyfile
+// of the stack.
+func checkStack(t *testing.T, dir string, services map[string]service) {
 	t.Helper()
-	gateway, ok := services["gateway"]
-	if !ok {
-		t.Fatal("no service is called gateway")
+	entrance := "gateway"
+	if _, ok := services["balancer"]; ok {
+		entrance = "balancer"
+	}
+	if len(services[entrance].Ports) == 0 {
+		t.Fatalf("no service is called %s and publishes a port", entrance)
 	}
 	for name, s := range services {
-		if name != "gateway" && len(s.Ports) > 0 {
-			t.Errorf("%s publishes a port: that is a way around the gateway", name)
+		if name != entrance && len(s.Ports) > 0 {
+			t.Errorf("%s publishes a port: that is a way around the %s", name, entrance)
+		}
+		for _, v := range s.Volumes {
+			if v.Target == "/etc/caddy/Caddyfile" {
+				t.Run(name, func(t *testing.T) { checkCaddy(t, filepath.Join(dir, v.Source), s, services[entrance], services) })
+			}
 		}
 	}
-	for name, value := range gateway.Environment {
+}
+
+// checkCaddy makes sure that the ports of a Caddy in a stack are those of its
+// Caddyfile, read with the environment that it gets.
+func checkCaddy(t *testing.T, path string, s, entrance service, services map[string]service) {
+	t.Helper()
+	for name, value := range s.Environment {
 		t.Setenv(name, value)
 	}
-	config := adapt(t, filepath.Join(dir, "Caddyfile"))
-	var listens, published []string
+	config := adapt(t, path)
+	var listens, reached []string
 	for _, server := range config.Apps.HTTP.Servers {
 		listens = append(listens, server.Listen...)
 	}
-	for _, p := range gateway.Ports {
-		published = append(published, ":"+p.Target)
+	for _, port := range s.Expose {
+		reached = append(reached, ":"+port)
+	}
+	for _, p := range s.Ports {
+		reached = append(reached, ":"+p.Target)
+	}
+	if !slices.Equal(listens, reached) {
+		t.Errorf("the Caddyfile listens on %q, the compose file opens %q", listens, reached)
+	}
+	for _, p := range entrance.Ports {
 		if config.Apps.MCPAuth.InsecureAutoApprove && p.HostIP != "127.0.0.1" {
 			t.Errorf("port %s is published on %q: with insecure_auto_approve it lets everyone in", p.Published, p.HostIP)
 		}
-		if issuer := config.Apps.MCPAuth.Issuer; !strings.HasSuffix(issuer, ":"+p.Published) {
+		if issuer := config.Apps.MCPAuth.Issuer; issuer != "" && !strings.HasSuffix(issuer, ":"+p.Published) {
 			t.Errorf("port %s is published, the issuer is %s", p.Published, issuer)
 		}
 	}
-	if !slices.Equal(listens, published) {
-		t.Errorf("the Caddyfile listens on %q, the compose file publishes %q", listens, published)
+	// What it passes requests on to is a service of the stack, on a port that it
+	// listens on.
+	upstreams := strings.Fields(s.Environment["UPSTREAM"] + " " + s.Environment["GATEWAYS"])
+	for _, upstream := range upstreams {
+		host, port, _ := strings.Cut(upstream, ":")
+		other := services[host]
+		if !slices.Contains(other.Expose, port) || len(other.Command) > 0 && !slices.Contains(other.Command, port) {
+			t.Errorf("no service of this stack listens on %s", upstream)
+		}
 	}
-	// The upstream is a service of the stack, on a port that it listens on.
-	host, port, _ := strings.Cut(gateway.Environment["UPSTREAM"], ":")
-	if !slices.Contains(services[host].Expose, port) || !slices.Contains(services[host].Command, port) {
-		t.Errorf("no service of this stack listens on %s:%s", host, port)
+	if len(upstreams) == 0 {
+		t.Error("it passes requests on to nothing")
 	}
-	// A variable that the Caddyfile reads has to reach the container.
-	text := readFile(t, filepath.Join(dir, "Caddyfile"))
+	checkVariables(t, readFile(t, path), s.Environment)
+}
+
+// checkVariables makes sure that what a Caddyfile reads reaches the container.
+func checkVariables(t *testing.T, text string, environment map[string]string) {
+	t.Helper()
 	for _, match := range regexp.MustCompile(`\{(?:\$|env\.)(\w+)`).FindAllStringSubmatch(text, -1) {
-		value, ok := gateway.Environment[match[1]]
+		value, ok := environment[match[1]]
 		if !ok {
 			t.Errorf("the Caddyfile reads $%s, which the compose file does not set", match[1])
 		}
@@ -142,6 +173,8 @@ type compose struct {
 
 // service is one container of a stack, in the long form of the format.
 type service struct {
+	Image string
+	User  string
 	Build struct {
 		Context    string
 		Dockerfile string
@@ -157,6 +190,7 @@ type service struct {
 	Volumes []struct {
 		Type   string
 		Source string
+		Target string
 	}
 	DependsOn map[string]any `yaml:"depends_on"`
 	// The schema takes any text for a duration; decoding does not.
@@ -171,11 +205,12 @@ type service struct {
 }
 
 // readCompose reads a compose file with the defaults of its variables, as
-// somebody gets it who sets none, and checks it against the schema.
+// somebody gets it who sets none but the secret, which has no default, and checks
+// it against the schema.
 func readCompose(t *testing.T, path string) compose {
 	t.Helper()
-	unset := func(string) (string, bool) { return "", false }
-	text, err := template.Substitute(readFile(t, path), unset)
+	secret := func(name string) (string, bool) { return "0123456789abcdef0123456789abcdef", name == "MCP_AUTH_SECRET" }
+	text, err := template.Substitute(readFile(t, path), secret)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -193,9 +228,16 @@ func readCompose(t *testing.T, path string) compose {
 	return c
 }
 
-// checkFiles looks for what the image is built from.
+// checkFiles looks for what the image is built from. One that others made has a
+// version, and is told what the Dockerfile tells ours.
 func (s service) checkFiles(t *testing.T, name, dir string) {
 	t.Helper()
+	if s.Image != "" {
+		if !regexp.MustCompile(`^[a-z]+:[0-9]`).MatchString(s.Image) || !regexp.MustCompile(`^[1-9]`).MatchString(s.User) || s.HealthCheck == nil {
+			t.Errorf("%s: image %q, user %q: it needs a version, a user other than root and a health check", name, s.Image, s.User)
+		}
+		return
+	}
 	root := filepath.Join(dir, s.Build.Context)
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
 		t.Errorf("%s: the build context is not the root of the repository: %v", name, err)

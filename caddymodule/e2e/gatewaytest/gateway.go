@@ -2,7 +2,6 @@ package gatewaytest
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -12,9 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -24,52 +21,6 @@ import (
 
 // startTimeout bounds how long a gateway may take to answer.
 const startTimeout = 30 * time.Second
-
-// Binary returns the path of the project's Caddy, built once per test process
-// and with the race detector if the tests have it. It is kept for the next
-// process, which builds it again in little time and puts it in the same place.
-var Binary = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("caddy-mcp-auth-test-%d-%x", os.Getuid(), sha256.Sum256([]byte(Root())))[:40], "caddy")
-	args := []string{"build"}
-	if raceEnabled {
-		path += "-race"
-		args = append(args, "-race")
-	}
-	if err := errors.Join(touchSources(), os.MkdirAll(filepath.Dir(path), 0o700)); err != nil {
-		return "", err
-	}
-	fresh := fmt.Sprintf("%s.%d", path, os.Getpid())
-	cmd := exec.Command("go", append(args, "-o", fresh, "./caddymodule/cmd/caddy")...)
-	cmd.Dir = Root()
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("building the gateway: %w\n%s", err, out)
-	}
-	return path, os.Rename(fresh, path)
-})
-
-// touchSources opens the folders of the gateway's code. The go command sees
-// that, and runs a test again after the code has changed; it could not know
-// otherwise what a program is made of that the test starts.
-func touchSources() error {
-	for _, dir := range []string{"caddymodule", "mockmcp"} {
-		err := filepath.WalkDir(filepath.Join(Root(), dir), func(_ string, d os.DirEntry, err error) error {
-			if err == nil && d.IsDir() && d.Name() == "node_modules" {
-				return filepath.SkipDir
-			}
-			return err
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// Root returns the folder of the module.
-func Root() string {
-	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
-}
 
 // FreePort returns a TCP port of this machine that nothing listens on. It is
 // none that the system hands out for outgoing connections or for port 0, so that
@@ -163,6 +114,13 @@ func Start(tb testing.TB, o Options) *Gateway {
 // the gateway wrote.
 func TryStart(tb testing.TB, o Options) (*Gateway, error) {
 	tb.Helper()
+	g := Launch(tb, o)
+	return g, g.Ready()
+}
+
+// Launch is TryStart without waiting for an answer, which Ready does.
+func Launch(tb testing.TB, o Options) *Gateway {
+	tb.Helper()
 	binary, err := Binary()
 	if err != nil {
 		tb.Fatal(err)
@@ -180,7 +138,7 @@ func TryStart(tb testing.TB, o Options) (*Gateway, error) {
 		_ = g.cmd.Wait() // a killed process is fine
 	}()
 	tb.Cleanup(g.Stop)
-	return g, g.waitReady()
+	return g
 }
 
 func newGateway(tb testing.TB, o *Options) *Gateway {
@@ -216,8 +174,9 @@ func (g *Gateway) WriteConfig(caddyfile, upstream string) string {
 	return text
 }
 
-// waitReady waits for the first answer of any kind.
-func (g *Gateway) waitReady() error {
+// Ready waits for the first answer of any kind. If there is none it returns what
+// the gateway wrote.
+func (g *Gateway) Ready() error {
 	deadline := time.After(startTimeout)
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
@@ -254,7 +213,7 @@ func (g *Gateway) Reload(caddyfile, upstream string) error {
 	}
 	// The listener that ended may have taken one more connection with it: let that
 	// be one that may be tried again.
-	return g.waitReady()
+	return g.Ready()
 }
 
 // Stop ends the gateway as an operator would, and waits for it.

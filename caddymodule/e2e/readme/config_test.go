@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -28,6 +29,7 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/logins/oidc"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/logins/password"
 	_ "github.com/caddy-mcp/caddy-mcp-auth/caddymodule/standard"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/embedded"
 )
 
 // logins are the logins that the documents describe.
@@ -95,36 +97,41 @@ func TestJSON(t *testing.T) {
 		var app caddymodule.App
 		strict(t, config.Apps.MCPAuth, &app)
 		for _, raw := range app.LoginsRaw {
-			strictLogin(t, raw)
+			strictGuest(t, raw, logins)
+		}
+		if app.StoreRaw != nil {
+			known := maps.Clone(stores)
+			known["embedded"] = embedded.Module{} // documented in the README
+			strictGuest(t, app.StoreRaw, known)
 		}
 		strict(t, config.Apps.HTTP.Servers["srv0"].Routes[0].Handle[0], &struct {
 			Module string `json:"handler"`
 			caddymodule.Handler
 		}{})
-		startsJSON(t, []byte(b.text), nil)
+		startsJSON(t, []byte(b.text), environment(t, b.text))
 	}
 	if whole == 0 {
 		t.Error("no JSON block is a whole configuration")
 	}
 }
 
-// strictLogin reads a login as its module does.
-func strictLogin(t *testing.T, raw json.RawMessage) {
+// strictGuest reads a login or a store as its module does.
+func strictGuest(t *testing.T, raw json.RawMessage, guests map[string]any) {
 	t.Helper()
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(raw, &fields); err != nil {
 		t.Fatal(err)
 	}
 	var name string
-	if err := json.Unmarshal(fields["module"], &name); err != nil || logins[name] == nil {
-		t.Fatalf("no known login: %s", raw)
+	if err := json.Unmarshal(fields["module"], &name); err != nil || guests[name] == nil {
+		t.Fatalf("no known module: %s", raw)
 	}
 	delete(fields, "module")
 	rest, err := json.Marshal(fields)
 	if err != nil {
 		t.Fatal(err)
 	}
-	strict(t, rest, reflect.New(reflect.TypeOf(logins[name])).Interface())
+	strict(t, rest, reflect.New(reflect.TypeOf(guests[name])).Interface())
 }
 
 // strict decodes and refuses unknown fields.
@@ -140,20 +147,10 @@ func strict(t *testing.T, raw []byte, into any) {
 // etc is where the documents keep files.
 const etc = "/etc/caddy/"
 
-var variables = regexp.MustCompile(`\{env\.(\w+)\}`)
-
 // starts adapts a Caddyfile and has Caddy start it, with the files and
 // variables that it names.
 func starts(t *testing.T, text string) {
 	t.Helper()
-	var env []string
-	for _, m := range variables.FindAllStringSubmatch(text, -1) {
-		value := "0123456789abcdef0123456789abcdef"
-		if strings.HasSuffix(m[1], "_HASH") {
-			value = someHash
-		}
-		env = append(env, m[1]+"="+value)
-	}
 	dir := t.TempDir()
 	for _, b := range blocksIn(t, "json") {
 		if strings.Contains(b.text, `"users": [`) && !strings.Contains(b.text, `"apps"`) {
@@ -161,7 +158,7 @@ func starts(t *testing.T, text string) {
 		}
 	}
 	write(t, filepath.Join(dir, "logo.svg"), `<svg xmlns="http://www.w3.org/2000/svg"/>`)
-	startsJSON(t, adapt(t, strings.ReplaceAll(text, etc, dir+"/")), env)
+	startsJSON(t, adapt(t, strings.ReplaceAll(text, etc, dir+"/")), environment(t, text))
 }
 
 // adapt turns a Caddyfile into JSON, without a warning.

@@ -25,6 +25,8 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/embedded"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/postgres"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/stores/redis"
 )
 
 // table is a table of options.
@@ -39,6 +41,8 @@ type table struct {
 const (
 	signInFile = "docs/signing-in.md"
 	tokensFile = "docs/tokens.md"
+	pgFile     = "docs/store-postgres.md"
+	redisFile  = "docs/store-redis.md"
 )
 
 // inApp is a Caddyfile with options of the global option.
@@ -78,14 +82,26 @@ var loginTables = map[string][]table{
 	},
 }
 
+// stores are the stores that have pages of their own, and storeTables the tables
+// of options in them.
+var (
+	stores      = map[string]any{"postgres": postgres.Module{}, "redis": redis.Module{}}
+	storeTables = map[string][]table{
+		"postgres": {{pgFile, "`store postgres`", "", inApp("store postgres {\nzzz\n}")}},
+		"redis":    {{redisFile, "Options of `store redis`", "store", inApp("store redis a:1 {\nzzz\n}")}},
+	}
+)
+
 var knownOptions = regexp.MustCompile(`\(known: ([\w, ]+)\)|it knows (\w+)`)
 
 // TestOptions compares the tables of options with what the parsers say they
 // know.
 func TestOptions(t *testing.T) {
 	all := slices.Clone(readmeTables)
-	for _, tables := range loginTables {
-		all = append(all, tables...)
+	for _, tables := range []map[string][]table{loginTables, storeTables} {
+		for _, more := range tables {
+			all = append(all, more...)
+		}
 	}
 	for _, table := range all {
 		t.Run(table.document+" "+table.heading, func(t *testing.T) {
@@ -138,6 +154,11 @@ func TestJSONNames(t *testing.T) {
 	for name, login := range logins {
 		t.Run("login "+name, func(t *testing.T) {
 			compareJSON(t, jsonFields("", reflect.TypeOf(login)), loginTables[name])
+		})
+	}
+	for name, store := range stores {
+		t.Run("store "+name, func(t *testing.T) {
+			compareJSON(t, jsonFields("store.", reflect.TypeOf(store)), storeTables[name])
 		})
 	}
 }
@@ -282,6 +303,24 @@ func TestTokenFlags(t *testing.T) {
 	}
 	if len(flags) > 0 {
 		t.Errorf("flags without documentation: %v", flags)
+	}
+}
+
+// TestStoreFlags compares the table of flags with those of mcp-store copy.
+func TestStoreFlags(t *testing.T) {
+	cmd := new(cobra.Command)
+	caddycmd.Commands()["mcp-store"].CobraFunc(cmd)
+	var flags, documented []string
+	for _, m := range regexp.MustCompile(`(?m)^ +(?:-\w, )?--([\w-]+)`).FindAllStringSubmatch(cmd.Commands()[0].LocalFlags().FlagUsages(), -1) {
+		flags = append(flags, m[1])
+	}
+	for _, row := range rows(t, "docs/stores.md", "Moving to another store") {
+		documented = append(documented, strings.TrimPrefix(code(row[0])[0], "--"))
+	}
+	slices.Sort(flags)
+	slices.Sort(documented)
+	if !slices.Equal(flags, documented) {
+		t.Errorf("documented are %q, there are %q", documented, flags)
 	}
 }
 

@@ -2,7 +2,9 @@ package caddymodule
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"sync"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 
@@ -16,7 +18,7 @@ import (
 // at the context, after its answer was sent.
 type call struct {
 	meta   oauth.LazyMeta
-	body   limitedBody
+	body   callBody
 	answer responseGuard
 	values resource.Values // of the headers that are set
 }
@@ -40,7 +42,35 @@ func (c *call) next(w http.ResponseWriter, r *http.Request, d resource.Decision,
 	ctx, cancel := context.WithCancel(&c.meta)
 	defer cancel()
 	setContext(ctx, r)
+	if r.Body != nil && r.Body != http.NoBody {
+		c.body.ReadCloser = r.Body
+		r.Body = &c.body
+		defer c.body.settle()
+	}
 	stream.exit, stream.end = &exiting, cancel
 	c.answer.guard(w, d, stream)
 	return c.answer.serve(next, r)
+}
+
+// callBody is the body of a call. The connection to the upstream server reads it,
+// in a goroutine that may go on when the answer is there already.
+type callBody struct {
+	io.ReadCloser
+	mu sync.Mutex
+}
+
+// Read implements io.Reader.
+func (b *callBody) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.ReadCloser.Read(p)
+}
+
+// settle makes what was read visible to who looks at it when the call is over: Caddy
+// logs how much it was. It does not wait for a read that is under way, whose client
+// may take its time.
+func (b *callBody) settle() {
+	if b.mu.TryLock() {
+		b.mu.Unlock()
+	}
 }

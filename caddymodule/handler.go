@@ -254,7 +254,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyht
 	case d.Preflight:
 		preflight(w, r, d.AllowOrigin)
 		return nil
-	case h.tooLong(c, w, r):
+	case h.tooLong(w, r):
 		d.Deny = &resource.Denial{
 			Status: http.StatusRequestEntityTooLarge, Code: oauth.CodeInvalidRequest,
 			Description: fmt.Sprintf("the body is longer than %d bytes", h.MaxBody), Cause: errors.New("max_body exceeded"), Token: d.Token,
@@ -275,13 +275,12 @@ func (h *Handler) strayed(r *http.Request) bool { return h.bare && !sameHost(h.o
 // tooLong reports whether the body is known to be too long, and sees to it that
 // no more than max_body is read where that is not known: a server reads no more
 // than the length that was announced.
-func (h *Handler) tooLong(c *call, w http.ResponseWriter, r *http.Request) bool {
+func (h *Handler) tooLong(w http.ResponseWriter, r *http.Request) bool {
 	if h.MaxBody < 0 {
 		return false
 	}
 	if r.ContentLength < 0 {
-		c.body.ReadCloser = http.MaxBytesReader(w, r.Body, h.MaxBody)
-		r.Body = &c.body
+		r.Body = &limitedBody{http.MaxBytesReader(w, r.Body, h.MaxBody)}
 	}
 	return r.ContentLength > h.MaxBody
 }

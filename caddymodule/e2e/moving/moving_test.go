@@ -171,7 +171,7 @@ func copyStore(t *testing.T, args ...string) (stdout, stderr string, code int) {
 // TestMove moves from a file to another one, to PostgreSQL, to Redis, and back to
 // a file.
 func TestMove(t *testing.T) {
-	database, redis := backends.StartPostgres(t), backends.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
+	database, redis := backends.StartPostgres(t, "fsync=on"), backends.StartRedis(t, "--appendonly", "yes", "--appendfsync", "always")
 	l := begin(t, "embedded {DIR}/state.db")
 	l.store = "embedded " + filepath.Join(l.dir, "state.db")
 	l.goesOn(t)

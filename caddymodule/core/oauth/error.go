@@ -22,6 +22,7 @@ const (
 	CodeServerError             = "server_error"              // RFC 6749 §4.1.2.1
 	CodeTemporarilyUnavailable  = "temporarily_unavailable"   // RFC 6749 §4.1.2.1
 	CodeInvalidToken            = "invalid_token"             // RFC 6750 §3.1
+	CodeInsufficientScope       = "insufficient_scope"        // RFC 6750 §3.1
 	CodeInvalidTarget           = "invalid_target"            // RFC 8707 §2
 	CodeInvalidRedirectURI      = "invalid_redirect_uri"      // RFC 7591 §3.2.2
 	CodeInvalidClientMetadata   = "invalid_client_metadata"   // RFC 7591 §3.2.2

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"sync"
+	"time"
 )
 
 // EventKind names a step that is worth a line in the log.
@@ -78,7 +79,52 @@ type Event struct {
 	GrantID string
 	// Reason is a fixed word for why something was revoked or refused.
 	Reason string
+
+	// What follows is of calls. Method is the JSON-RPC method, Name the tool or
+	// prompt, and URI the resource that was called: hostile text, unless a rule
+	// names it. All are empty where nobody had to read the call.
+	Method, Name, URI string
+	// Arguments are the arguments that a rule names, as JSON.
+	Arguments map[string]string
+	// Rule is the rule that decided, as policy.Verdict has it.
+	Rule string
+	// Outcome is one of the Outcome constants.
+	Outcome string
+	// RequiredScope is all that a call needs which was refused until the client has
+	// more scopes; Scope is what it has.
+	RequiredScope string
+	// TokenID is the identifier (jti) of the access token, which opens nothing.
+	TokenID string
+	// Duration is from the request to the end of the answer, or to the event if
+	// nobody sets it; Bytes is the length of the answer's body.
+	Duration time.Duration
+	Bytes    int64
+	// TraceID is the request's W3C trace id, or empty. The observer finds it.
+	TraceID string
 }
+
+// The outcomes of a call, and of every other step: where an event has none, its
+// error and status say which.
+const (
+	// OutcomeAllowed is a call that passed, or another step that was done.
+	OutcomeAllowed = "allowed"
+	// OutcomeDenied is a step that was refused.
+	OutcomeDenied = "denied"
+	// OutcomeStepUp is a call that was refused until the client has more scopes.
+	OutcomeStepUp = "step_up"
+	// OutcomeWouldDeny is a call that passed because the rules are a dry run.
+	OutcomeWouldDeny = "would_deny"
+	// OutcomeLimited is a call that was refused because there were too many.
+	OutcomeLimited = "limited"
+	// OutcomeMalformed is a call that could not be read, or that says one thing in
+	// its headers and another in its body.
+	OutcomeMalformed = "malformed"
+	// OutcomeUnauthorized is a call without a good token.
+	OutcomeUnauthorized = "unauthorized"
+	// OutcomeFailed is a call that the gateway could not judge, or that the server
+	// behind it did not answer.
+	OutcomeFailed = "failed"
+)
 
 // Observer receives events. Observe must be fast and safe for concurrent use.
 type Observer interface {

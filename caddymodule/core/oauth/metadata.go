@@ -146,6 +146,18 @@ type AccessTokenClaims struct {
 	GrantID string `json:"grant_id"`
 	Name    string `json:"name,omitempty"`
 	Email   string `json:"email,omitempty"`
+	// EmailVerified says that the login vouches for the address.
+	EmailVerified bool `json:"email_verified,omitempty"`
+	// Groups are the user's groups (RFC 9068 §2.2.3.1); GroupsUnknown says that
+	// there may be more that are not known here.
+	Groups        []string `json:"groups,omitempty"`
+	GroupsUnknown bool     `json:"groups_unknown,omitempty"`
+	// GroupsOf is a private claim: which groups would be among Groups if the user
+	// were in them. GroupsOfAll are all, GroupsOf of some names those, and empty
+	// is none: the token says nothing of groups.
+	GroupsOf string `json:"groups_of,omitempty"`
+	// Login is the id of the way in which the user signed in.
+	Login string `json:"login,omitempty"`
 	// ClientName lets logs name the program behind a client identifier that
 	// says nothing to people.
 	ClientName string `json:"client_name,omitempty"`

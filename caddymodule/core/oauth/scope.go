@@ -71,6 +71,17 @@ func (s Scope) Intersect(other Scope) Scope {
 	return out
 }
 
+// Union returns the tokens of s, and those of other that s lacks, in their order.
+func (s Scope) Union(other Scope) Scope {
+	out := slices.Clip(s)
+	for _, token := range other {
+		if !out.Contains(token) {
+			out = append(out, token)
+		}
+	}
+	return out
+}
+
 // WithoutIdentity returns the set without the scopes of OpenID Connect.
 func (s Scope) WithoutIdentity() Scope {
 	var out Scope

@@ -188,6 +188,9 @@ func (m *Memory) Use(ctx context.Context, now time.Time, key string, until time.
 	if h, ok := m.used[key]; ok && h.due.at.After(now) {
 		return h.first, ErrExists
 	}
+	if !until.After(now) {
+		return now, nil
+	}
 	m.putUse(UseRecord{Hash: key, First: now, Until: until})
 	return now, nil
 }

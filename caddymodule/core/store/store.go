@@ -80,7 +80,8 @@ type Store interface {
 	// key is marked already, it changes nothing and returns ErrExists with the
 	// now of the call that marked it: of any number of callers exactly one gets
 	// nil. A mark whose until is not after now is treated as absent, also one
-	// that was over when it was made: the caller sees to it that what it guards
+	// that was over when it was made, which is a question and no mark, and writes
+	// nothing: the caller sees to it that what it guards
 	// is over by then too. Keys have nothing to do with the ids of grants.
 	Use(ctx context.Context, now time.Time, key string, until time.Time) (first time.Time, err error)
 

@@ -19,6 +19,9 @@ type use struct {
 
 // Use implements [store.Store].
 func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.Time) (time.Time, error) {
+	if !until.After(now) {
+		return s.used(ctx, now, key)
+	}
 	return write(ctx, s, func(tx *bbolt.Tx) (time.Time, error) {
 		k := useKey(key)
 		old, found, err := getUse(tx, k)
@@ -34,6 +37,23 @@ func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.T
 		}
 		return now, putUse(tx, k, from, use{First: now, Until: until})
 	})
+}
+
+// used looks for a mark that counts.
+func (s *Store) used(ctx context.Context, now time.Time, key string) (time.Time, error) {
+	var mark use
+	var found bool
+	err := s.read(ctx, func(tx *bbolt.Tx) (err error) {
+		mark, found, err = getUse(tx, useKey(key))
+		return err
+	})
+	switch {
+	case err != nil:
+		return time.Time{}, err
+	case found && mark.Until.After(now):
+		return mark.First, store.ErrExists
+	}
+	return now, nil
 }
 
 // useKey is what a key is stored under. All have one length, so that none is

@@ -25,6 +25,9 @@ func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.T
 		return time.Time{}, err
 	}
 	hash, first := store.UseHash(key), now
+	if !until.After(now) {
+		return s.used(ctx, now, hash)
+	}
 	err := s.write(ctx, "using up a key", func(ctx context.Context) error {
 		for range attempts {
 			n, err := s.exec(ctx, markUse, hash, moment(now), moment(until))
@@ -41,6 +44,25 @@ func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.T
 			// It was swept, or marked by somebody with another clock, in between.
 		}
 		return fmt.Errorf("the key changed %d times meanwhile", attempts)
+	})
+	if err != nil && !isVerdict(err) {
+		return time.Time{}, err
+	}
+	return first, err
+}
+
+// used looks for a mark that counts.
+func (s *Store) used(ctx context.Context, now time.Time, hash string) (first time.Time, err error) {
+	err = s.read(ctx, "looking for a used key", func(ctx context.Context) error {
+		err := s.pool.QueryRow(ctx, s.sql.in(liveUse), hash, moment(now)).Scan(&first)
+		if errors.Is(err, pgx.ErrNoRows) {
+			first = now
+			return nil
+		}
+		if err == nil {
+			err = store.ErrExists
+		}
+		return err
 	})
 	if err != nil && !isVerdict(err) {
 		return time.Time{}, err

@@ -15,7 +15,14 @@ import (
 // Use implements [store.Store].
 func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.Time) (time.Time, error) {
 	u := store.UseRecord{Hash: store.UseHash(key), First: now, Until: until}
-	old, err := s.putUse(ctx, now, u)
+	st, err := s.useStep(now, u)
+	if err != nil {
+		return time.Time{}, err
+	}
+	if !until.After(now) {
+		st.args = append(st.args, "look") // it writes nothing
+	}
+	old, err := s.verdict(ctx, st)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -29,16 +36,8 @@ func (s *Store) Use(ctx context.Context, now time.Time, key string, until time.T
 	return first, store.ErrExists
 }
 
-// putUse marks a key unless there is a mark that counts at the moment given,
+// useStep marks a key unless there is a mark that counts at the moment given,
 // which it returns.
-func (s *Store) putUse(ctx context.Context, now time.Time, u store.UseRecord) (string, error) {
-	st, err := s.useStep(now, u)
-	if err != nil {
-		return "", err
-	}
-	return s.verdict(ctx, st)
-}
-
 func (s *Store) useStep(now time.Time, u store.UseRecord) (step, error) {
 	call := newCall()
 	text, err := mark(u.First, u.Until, call)

@@ -1,5 +1,5 @@
 -- KEYS: used, ends, names. ARGV: now, id of the call, hash of the key, the mark
--- (two times and the id of the call), score of its end.
+-- (two times and the id of the call), score of its end; and anything, only to look.
 local old = redis.call('HGET', KEYS[1], ARGV[3])
 if old then
   if string.sub(old, 43) == ARGV[2] then
@@ -8,6 +8,9 @@ if old then
   if string.sub(old, 22, 42) > ARGV[1] then
     return old
   end
+end
+if ARGV[6] then
+  return '' -- it was a question
 end
 redis.call('HSET', KEYS[1], ARGV[3], ARGV[4])
 redis.call('ZADD', KEYS[2], ARGV[5], 'u' .. ARGV[3])

@@ -4,12 +4,14 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
@@ -28,10 +30,17 @@ type backing struct {
 	observer  *observer
 	resources *registry
 	calls     *callCounter
+	streams   *callCounter // open streams by user
+	sessions  *sessions
+	keeper    *keeper // of sessions, for all nodes; nil without an app
 	revoked   func(t *resource.Token) bool
 	watch     func(t *resource.Token, w *authserver.Watch) // nil if nothing is ever revoked
 	// ends is when a token ends, by this machine's clock.
 	ends func(t *resource.Token) time.Time
+	// sign signs an assertion; nil without an app.
+	sign func(*oauth.AssertionClaims) (string, error)
+	// now is the clock that tokens go by.
+	now func() time.Time
 }
 
 // newBacking returns what the handlers of an app share, or what a handler
@@ -48,11 +57,16 @@ func newBacking(ctx caddy.Context, trusts bool) (*backing, error) {
 		return nil, err
 	}
 	return &backing{
-		observer: newObserver(ctx, ctx.Logger()), resources: new(registry), calls: newCallCounter(),
+		observer: newObserver(ctx, ctx.Logger()), resources: new(registry), calls: newCallCounter(), now: time.Now,
+		streams: newCallCounter(), sessions: loneSessions(),
 		revoked: func(*resource.Token) bool { return false },
 		ends:    (*resource.Token).ExpiresAt,
 	}, nil
 }
+
+// loneSessions are those of all handlers without an app, for as long as the process
+// lives: a reload must not forget whose a session is.
+var loneSessions = sync.OnceValue(newSessions)
 
 // configuredApp returns the mcp_auth app. A handler never makes one up.
 func configuredApp(ctx caddy.Context) (*App, error) {
@@ -71,6 +85,7 @@ func (a *App) backing() *backing {
 	b := &backing{
 		issuer: a.Issuer, server: a.server, own: a.verifier, rules: a.Rules,
 		observer: a.observer, resources: a.resources, calls: a.state.calls,
+		streams: a.state.streams, sessions: a.state.sessions, keeper: &keeper{a.store, a.clock.Now},
 		personal: personalTokens{a},
 		revoked:  a.state.ended,
 		watch: func(t *resource.Token, w *authserver.Watch) {
@@ -78,6 +93,8 @@ func (a *App) backing() *backing {
 			a.state.revoked.Watch(w)
 		},
 		ends: a.tokenEnds,
+		sign: func(claims *oauth.AssertionClaims) (string, error) { return a.keys.Ring().SignAssertion(claims) },
+		now:  a.clock.Now,
 	}
 	for _, l := range a.logins {
 		b.headers = append(b.headers, l.Info().Headers...)

@@ -177,14 +177,27 @@ func (c *BrandConfig) parse(d *caddyfile.Dispenser) error {
 //		paths            <path...>
 //		public           <path...>
 //		scopes           <scope...>
+//		step_up_scopes   <scope...>
 //		describe         <scope> <text>
+//		hierarchy        <scope...>
+//		tool|prompt|resource_uri|method <glob...> allow|deny|require <condition> | { ... }
+//		default          allow|deny
+//		dry_run
+//		list_step_up
 //		allow            email|domain|group|user|login <value...> | anyone
 //		deny             email|domain|group|user|login <value...> | anyone
 //		trusted_origins  <origin...>
-//		identity_header  user|email|name|client|scope <header>|off
+//		identity_header  user|email|name|client|scope|groups <header>|off
+//		identity_claim   <claim> <header>
+//		assertion        [<header>] { ... }
+//		upstream_header  <header> <value>
 //		max_body         <size>|off
 //		max_calls        <number>
+//		max_streams      <number>
+//		max_message      <size>|off
+//		rate_limit       user|client <events> <window>
 //		personal_access_tokens
+//		audit
 //		trust            <issuer> { ... }
 //	}
 func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
@@ -197,6 +210,9 @@ func parseHandler(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 		return nil, err
 	}
 	_, app := h.Option("mcp_auth").(httpcaddyfile.App)
+	if err := handler.checkPolicy(app); err != nil {
+		return nil, err
+	}
 	switch {
 	case !app && len(handler.Trust) == 0:
 		return nil, h.Err("mcp_auth needs the global option mcp_auth, which says at least the issuer and a login, or trust with the issuer of others")
@@ -223,15 +239,31 @@ func (h *Handler) options() map[string]option {
 		"paths":                  list(&h.Paths),
 		"public":                 list(&h.Public),
 		"scopes":                 list(&h.Scopes),
+		"step_up_scopes":         list(&h.StepUpScopes),
 		"describe":               h.parseDescribe,
+		"hierarchy":              h.parseHierarchy,
+		"tool":                   h.parseRule,
+		"prompt":                 h.parseRule,
+		"resource_uri":           h.parseRule,
+		"method":                 h.parseRule,
+		"default":                h.parseDefault,
+		"dry_run":                flag(&h.Policy.DryRun),
+		"list_step_up":           flag(&h.Policy.ListStepUp),
 		"allow":                  people(&h.Rules.Allow),
 		"deny":                   people(&h.Rules.Deny),
 		"trusted_origins":        list(&h.TrustedOrigins),
 		"identity_header":        h.IdentityHeaders.parse,
+		"identity_claim":         h.IdentityHeaders.parseClaim,
+		"assertion":              h.parseAssertion,
+		"upstream_header":        h.parseUpstreamHeader,
 		"max_body":               size(&h.MaxBody),
 		"max_calls":              number(&h.MaxCalls),
+		"max_streams":            number(&h.MaxStreams),
+		"max_message":            size(&h.MaxMessage),
+		"rate_limit":             h.RateLimits.parse,
 		"trust":                  h.parseTrust,
 		"personal_access_tokens": flag(&h.PersonalTokens),
+		"audit":                  flag(&h.Audit),
 	}
 }
 
@@ -248,22 +280,6 @@ func (h *Handler) parseDescribe(d *caddyfile.Dispenser) error {
 		return d.Errf("the scope %s is described twice", scope)
 	}
 	h.ScopeDescriptions[scope] = words
-	return nil
-}
-
-// parse reads: identity_header <claim> <header>|off.
-func (c *IdentityHeadersConfig) parse(d *caddyfile.Dispenser) error {
-	var claim, name string
-	if !d.AllArgs(&claim, &name) {
-		return d.ArgErr()
-	}
-	field, ok := map[string]*string{
-		"user": &c.User, "email": &c.Email, "name": &c.Name, "client": &c.Client, "scope": &c.Scope,
-	}[claim]
-	if !ok {
-		return d.Errf("unknown identity_header %s (known: client, email, name, scope, user)", claim)
-	}
-	*field = name
 	return nil
 }
 

@@ -36,10 +36,10 @@ var gatewayCaddyfile = template.Must(template.New("Caddyfile").Parse(`# {{.Comma
 	# What goes wrong, and a line for each sign-in, approval and token.
 	log {
 		level ERROR
-		exclude mcp_auth
+		exclude mcp_auth http.handlers.mcp_auth.audit
 	}
 	log mcp_auth {
-		include mcp_auth
+		include mcp_auth http.handlers.mcp_auth.audit
 	}
 
 	mcp_auth {

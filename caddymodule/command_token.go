@@ -123,7 +123,7 @@ func createTokenCommand(admin *adminFlags) *cobra.Command {
 	flags.StringVar(&order.Name, "name", "", "What it is called on the account page and in the log (required)")
 	flags.StringVar(&expires, "expires", "30d", "How long it lives, such as 12h, 30d or 365d")
 	flags.StringVar(&order.Resource, "resource", "", "The server that it opens; default: the only one that accepts such tokens")
-	flags.StringVar(&order.Scope, "scope", "", "What it may do there, scopes separated by spaces; default: all of the server's")
+	flags.StringVar(&order.Scope, "scope", "", "What it may do there, scopes separated by spaces; default: the server's for basic use")
 	flags.StringVar(&order.Login, "login", "", "The id of the login that knows the user; default: the only one")
 	return cmd
 }

@@ -12,6 +12,8 @@
 //	core/login       what a way to sign in looks like
 //	core/authserver  the authorization server: one file per endpoint and grant
 //	core/resource    the enforcement point: token check, challenge, headers
+//	core/mcp         reads MCP messages strictly, and takes entries out of lists
+//	core/policy      rules: who may make which call, and why not
 //	core/clients     what is known of real MCP clients, as data
 //	core/trust       access tokens of other issuers
 //	core/fetch       the HTTP client for addresses that strangers name; a cache
@@ -31,10 +33,14 @@
 // [Handler] receives it ahead of every other directive that acts. Metadata and
 // the endpoints of the authorization server are answered there and then. Any
 // other path is put before a resource.Guard, which returns a decision: refused,
-// with a challenge; open; or passed as a verified token's user. What passes
+// with a challenge; open; or a verified token's user's. That one is counted, its
+// session looked at, and, if something depends on what it says, it is read and
+// judged message by message (enforce.go): refused for good, refused until the
+// client has more scopes, or let through. What passes
 // loses its credentials and everything that could be mistaken for the
 // gateway's word, gains the identity headers, and goes to the next handler,
 // usually reverse_proxy. The answer comes back through responseGuard, which
-// keeps an upstream's own challenge away from the client and ends streams when
-// their token does.
+// keeps an upstream's own challenge away from the client, takes out of lists what
+// the caller may not call (lists.go), and ends streams when their token does. At
+// its end a line goes to the audit log (report.go).
 package caddymodule

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -14,6 +13,7 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/policy"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/trust"
 )
@@ -27,8 +27,8 @@ func init() {
 // trusts. It also answers the resource's metadata and, where resource and issuer
 // share an origin, the endpoints of the authorization server.
 //
-// A request that passes has these placeholders, as with Caddy's own
-// authentication:
+// A request with a good token has these placeholders, as with Caddy's own
+// authentication, also in the expressions of rules:
 //
 // Placeholder | Description
 // ------------|------------
@@ -37,6 +37,7 @@ func init() {
 // `{http.auth.user.name}` | The user's full name, if known
 // `{http.auth.user.client_id}` | The OAuth client
 // `{http.auth.user.scope}` | The token's scope, space-separated
+// `{http.auth.user.groups}` | The user's groups that the token names, joined by commas; in a name, a comma is `%2C` and a percent sign `%25`
 // `{http.auth.user.grant_id}` | The grant: one approval of one client
 //
 // The client's `Authorization` header never reaches the upstream server.
@@ -68,6 +69,12 @@ type Handler struct {
 	// "mcp:tools:execute"]`
 	Scopes []string `json:"scopes,omitempty"`
 
+	// Scopes that are granted besides, to clients that ask for them: after a
+	// refusal that names them, or because they know them. None of them is listed
+	// in metadata, or clients would ask for all of them at once. Default: none.
+	// Example: `["tickets:refund"]`
+	StepUpScopes []string `json:"step_up_scopes,omitempty"`
+
 	// What the scopes mean, in words for the people who are asked, by scope.
 	// Default: words for the default scopes, and for others their name.
 	// Example: `{"tickets:read": "Read your tickets"}`
@@ -76,6 +83,9 @@ type Handler struct {
 	// Who may use this resource, besides the rules of the `mcp_auth` app, which
 	// apply too. Default: everyone whom those let in.
 	Rules login.Rules `json:"rules,omitzero"`
+
+	// Who may call what. Default: with a good token, everything.
+	Policy policy.Config `json:"policy,omitzero"`
 
 	// Origins from which scripts in a browser may call, besides the resource's
 	// own; `*` means all. Example: `["http://localhost:6274"]` for MCP
@@ -86,6 +96,16 @@ type Handler struct {
 	// client sends under these names, in any spelling, is removed first.
 	IdentityHeaders IdentityHeadersConfig `json:"identity_headers,omitzero"`
 
+	// Tells the upstream server who calls in a signed JWT as well. It needs the
+	// `mcp_auth` app. Default: off.
+	Assertion *AssertionConfig `json:"assertion,omitempty"`
+
+	// Credentials for the upstream server: headers that every request with a good
+	// token gets. Placeholders such as `{env.KEY}` and `{file./run/secrets/key}` are
+	// replaced when the configuration is loaded. A client's header of the same name
+	// never passes. Default: none. Example: `{"Authorization": "Bearer {env.KEY}"}`
+	UpstreamHeaders map[string]string `json:"upstream_headers,omitempty"`
+
 	// The largest request body, in bytes; a negative value means no limit.
 	// Default: 16777216 (16 MiB)
 	MaxBody int64 `json:"max_body,omitempty"`
@@ -94,9 +114,27 @@ type Handler struct {
 	// included; of one user where a token is no grant's. Default: 128
 	MaxCalls int `json:"max_calls,omitempty"`
 
+	// How many streams one user may have open at once, with all programs
+	// together: those of GET, and of `subscriptions/listen`. Default: no limit but
+	// that of `max_calls` for each grant.
+	MaxStreams int `json:"max_streams,omitempty"`
+
+	// The largest message that is read because rules or the assertion depend on
+	// it, in bytes; a negative value means no limit but `max_body`. Default: 4194304
+	// (4 MiB)
+	MaxMessage int64 `json:"max_message,omitempty"`
+
+	// How many requests a user and a client may send. Each node counts its own.
+	// Default: no limit.
+	RateLimits RateLimitsConfig `json:"rate_limits,omitzero"`
+
 	// Accepts personal access tokens, which people make on their account page, and
 	// operators with `caddy mcp-token`. Default: no.
 	PersonalTokens bool `json:"personal_access_tokens,omitempty"`
+
+	// Writes a line for every call, also where the resource has no rules.
+	// Default: calls are written where there are rules.
+	Audit bool `json:"audit,omitempty"`
 
 	// Identity providers whose access tokens are good here as well. With at
 	// least one, the `mcp_auth` app may be missing: then `resource` is required,
@@ -106,15 +144,28 @@ type Handler struct {
 	back    *backing
 	trusted []*trust.Issuer
 	guard   *resource.Guard
-	origin  string // of the resource
-	host    bool   // the authorization server answers here too
-	bare    bool   // the resource is the default one
-	names   resource.IdentityHeaders
+	origin  string         // of the resource
+	host    bool           // the authorization server answers here too
+	bare    bool           // the resource is the default one
+	rules   *policy.Policy // nil without rules
+	reads   bool           // something depends on what a call says
+	// policyGroups is oauth.GroupsOf of the groups that rules name.
+	policyGroups string
+	limits       *rateLimits
+	limitsKey    string // of limits in their pool
+
+	// What is told to the server behind, see identify and setAssertion.
+	names       *resource.IdentityHeaders
+	asserts     *asserter // nil if off
+	credentials []upstreamHeader
+
+	auditCalls bool // every call is told of, and not only what is refused
 }
 
 const (
-	defaultMaxBody  = 16 << 20
-	defaultMaxCalls = 128
+	defaultMaxBody    = 16 << 20
+	defaultMaxMessage = 4 << 20
+	defaultMaxCalls   = 128
 )
 
 // CaddyModule returns the Caddy module information.
@@ -134,10 +185,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.setDefaults(); err != nil {
 		return err
 	}
-	if h.names, err = h.IdentityHeaders.names(); err != nil {
+	if err := h.provisionLimits(); err != nil {
 		return err
 	}
-	h.names.Removed = h.back.headers
+	if err := h.provisionIdentity(); err != nil {
+		return err
+	}
+	if err := h.provisionPolicy(ctx); err != nil {
+		return err
+	}
 	trusted, err := h.provisionTrust()
 	if err != nil {
 		return err
@@ -167,11 +223,9 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	}
 	h.host = h.back.issuer != "" && h.origin == oauth.OriginOf(h.back.issuer)
 	return h.back.resources.add(protected{
-		Resource: authserver.Resource{
-			URIs: h.Resource, Scopes: h.Scopes, Name: h.Name, ScopeTexts: h.ScopeDescriptions, Rules: h.Rules,
-			PersonalTokens: h.PersonalTokens, Issuers: h.issuers(),
-		},
-		guard: h.guard,
+		Resource: h.described(),
+		guard:    h.guard,
+		options:  h.enforced(),
 	})
 }
 
@@ -193,13 +247,14 @@ func (h *Handler) setDefaults() error {
 	if len(h.Scopes) == 0 && h.back.issuer != "" {
 		h.Scopes = authserver.DefaultScopes
 	}
-	for scope := range h.ScopeDescriptions {
-		if !slices.Contains(h.Scopes, scope) {
-			return fmt.Errorf("describe: the scope %s is not among the scopes of %s", scope, h.Resource[0])
-		}
+	if err := h.checkScopes(); err != nil {
+		return err
 	}
 	if h.MaxBody == 0 {
 		h.MaxBody = defaultMaxBody
+	}
+	if h.MaxMessage == 0 {
+		h.MaxMessage = defaultMaxMessage
 	}
 	if h.MaxCalls <= 0 {
 		h.MaxCalls = defaultMaxCalls
@@ -212,8 +267,6 @@ func (h *Handler) setDefaults() error {
 
 // ServeHTTP answers what belongs to the gateway and lets the rest pass, or not.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, next caddyhttp.Handler) error {
-	before := r.Context()
-	defer func() { setContext(before, r) }()
 	c := newCall(r)
 	if resource.HasAccessToken(r.URL.RawQuery) {
 		caddyhttp.SetVar(r.Context(), caddyhttp.LogSkipVar, true)
@@ -285,58 +338,12 @@ func (h *Handler) tooLong(w http.ResponseWriter, r *http.Request) bool {
 	return r.ContentLength > h.MaxBody
 }
 
-// passOpen hands on a request to a path that needs no token.
-func (h *Handler) passOpen(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
-	h.names.Sanitize(r)
-	h.observe(r, oauth.Event{Kind: oauth.EventCall, Reason: "public"}, nil)
-	return c.next(w, r, d, streamEnd{}, next)
-}
-
-// pass hands a request with a good token on to the upstream server.
-func (h *Handler) pass(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision, next caddyhttp.Handler) error {
-	place := h.back.calls.enter(callerOf(d.Token), h.MaxCalls, remoteIP(r.Context()))
-	if place == nil {
-		d.Deny = &resource.Denial{
-			Status: http.StatusTooManyRequests, Code: oauth.CodeTemporarilyUnavailable,
-			Description: "too many calls at once: end some streams first", Cause: errors.New("max_calls reached"), Token: d.Token,
-		}
-		return h.refuse(c, w, r, d)
-	}
-	defer place.leave()
-	h.names.Sanitize(r)
-	h.names.Set(r.Header, d.Token, &c.values)
-	setPlaceholders(r.Context(), d.Token)
-	h.observe(r, oauth.Event{Kind: oauth.EventCall}, d.Token)
-	return c.next(w, r, d, streamEnd{at: h.back.ends(d.Token), token: d.Token, watch: h.back.watch}, next)
-}
-
-// refuse answers with a denial. The answer is written here and not left to
-// error handlers, because clients find the way in from it.
-func (h *Handler) refuse(c *call, w http.ResponseWriter, r *http.Request, d resource.Decision) error {
-	h.observe(r, oauth.Event{Kind: oauth.EventCall, Err: d.Deny.Cause, Code: d.Deny.Code, Status: d.Deny.Status}, d.Deny.Token)
-	if d.AllowOrigin != "" {
-		allowOrigin(w.Header(), d.AllowOrigin)
-	}
-	if d.Deny.Challenge != "" {
-		c.values[3] = d.Deny.Challenge
-		w.Header()["Www-Authenticate"] = c.values[3:4:4]
-	}
-	if d.Deny.Status == http.StatusServiceUnavailable || d.Deny.Status == http.StatusTooManyRequests {
-		w.Header().Set("Retry-After", "5")
-	}
-	body := missingToken
-	if d.Deny.Code != "" {
-		body = jsonError(d.Deny.Code, d.Deny.Description)
-	}
-	writeError(w, d.Deny.Status, body, &c.values)
-	return nil
-}
-
-// missingToken is the answer to a call without a token.
-var missingToken = jsonError("unauthorized", "an access token is needed: the WWW-Authenticate header says where to get one")
-
 // observe tells of a step. What the line is to say is found out if it is written.
 func (h *Handler) observe(r *http.Request, e oauth.Event, t *resource.Token) {
+	if e.Kind == oauth.EventCall {
+		h.auditCall(r, e, t)
+		return
+	}
 	line := h.back.observer.note(r.Context(), e)
 	if line == nil {
 		return

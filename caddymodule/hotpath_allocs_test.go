@@ -24,10 +24,10 @@ func TestAllocsOfACall(t *testing.T) {
 		header               []string
 	}{
 		{"the check alone", "QUIET", "PLAIN", hotResult, nil},
-		{"the check alone, in a session", "QUIET", "PLAIN", hotResult, []string{"Mcp-Session-Id: 1", "Mcp-Protocol-Version: 2025-06-18"}},
+		{"the check alone, in a session", "QUIET", "PLAIN", hotResult, []string{"Mcp-Session-Id: 3f2a9c1e7b604d58a1c2e3f405162738", "Mcp-Protocol-Version: 2025-06-18"}},
 		{"the check alone, answered by an event stream", "QUIET", "PLAIN", lastChunk, []string{wantsEvents}},
 		{"with the same headers", "GATEWAY", "SAME", hotResult, nil},
-		{"with the same headers, in a session", "GATEWAY", "SAME", hotResult, []string{"Mcp-Session-Id: 1", "Mcp-Protocol-Version: 2025-06-18"}},
+		{"with the same headers, in a session", "GATEWAY", "SAME", hotResult, []string{"Mcp-Session-Id: 3f2a9c1e7b604d58a1c2e3f405162738", "Mcp-Protocol-Version: 2025-06-18"}},
 		{"with the same headers, answered by an event stream", "GATEWAY", "SAME", lastChunk, []string{wantsEvents}},
 	} {
 		token := h.token(t, tt.gateway)

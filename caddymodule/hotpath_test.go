@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig"
@@ -74,6 +76,26 @@ const hotSites = `{
 	}
 	respond "{\"id\":1}"
 }
+{RULES} {
+	mcp_auth {
+		resource {RULES}/mcp
+		scopes mcp:tools:read mcp:tools:execute
+		hierarchy tickets:admin tickets:refund tickets:read
+		tool search_* require scope mcp:tools:read
+		tool delete_* deny
+		tool refund require scope tickets:refund
+		tool export_* {
+			require scope tickets:admin
+			require group leads
+		}
+		prompt * allow
+		resource_uri file:///hr/* require group hr
+		resource_uri file:///* allow
+		method completion/complete allow
+		default deny
+	}
+	respond "{\"id\":1}"
+}
 {ANSWER} {
 	respond "{\"id\":1}"
 }
@@ -91,7 +113,7 @@ func startHot(tb testing.TB) hotCaddy {
 	tb.Helper()
 	h := hotCaddy{}
 	names := []string{"{UPSTREAM}", bareUpstream(tb), "{DIR}", tb.TempDir()}
-	for _, site := range []string{"GATEWAY", "SAME", "QUIET", "PLAIN", "CHAIN", "ANSWER", "DENIED"} {
+	for _, site := range []string{"GATEWAY", "SAME", "QUIET", "PLAIN", "CHAIN", "RULES", "ANSWER", "DENIED"} {
 		h[site] = "http://localhost:" + freePort(tb)
 		names = append(names, "{"+site+"}", h[site])
 	}
@@ -265,11 +287,16 @@ func (w *bareWriter) Header() http.Header         { return w.header }
 func (w *bareWriter) Write(p []byte) (int, error) { return len(p), nil }
 func (w *bareWriter) WriteHeader(status int)      { w.status = status }
 
+// SetReadDeadline does nothing: a server sets a timer.
+func (w *bareWriter) SetReadDeadline(time.Time) error { return nil }
+
 // direct calls a site without the network, again and again with one request.
 type direct struct {
 	w     bareWriter
 	r     *http.Request
 	token []string
+	body  []byte
+	text  bytes.Reader
 	to    http.Handler
 }
 
@@ -287,11 +314,18 @@ func newDirect(tb testing.TB, h hotCaddy, site, token string) *direct {
 	return d
 }
 
+var jsonType = []string{"application/json"}
+
 func (d *direct) call() int {
 	clear(d.w.header)
 	clear(d.r.Header)
 	if d.token != nil {
 		d.r.Header["Authorization"] = d.token
+	}
+	if d.body != nil {
+		d.text.Reset(d.body)
+		d.r.Body, d.r.ContentLength = io.NopCloser(&d.text), int64(len(d.body))
+		d.r.Header["Content-Type"] = jsonType
 	}
 	d.to.ServeHTTP(&d.w, d.r)
 	return d.w.status

@@ -4,12 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"github.com/google/uuid"
+	"go.uber.org/zap"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/authserver"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -35,6 +38,22 @@ func metaOf(ctx context.Context) oauth.Meta {
 	m := oauth.Meta{RemoteIP: remoteIP(ctx)}
 	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
 		m.RequestID, _ = repl.GetString("http.request.uuid")
+	}
+	return m
+}
+
+// lateMetaOf is metaOf for a call that the next handlers have, or had: the proxy's
+// goroutines may read the request's variables then, so that none may be set. An id
+// that nobody has made so far is in the access log all the same.
+func lateMetaOf(ctx context.Context) oauth.Meta {
+	m := oauth.Meta{RemoteIP: remoteIP(ctx)}
+	if id, ok := caddyhttp.GetVar(ctx, "uuid").(fmt.Stringer); ok {
+		m.RequestID = id.String()
+		return m
+	}
+	m.RequestID = uuid.NewString()
+	if extra, ok := ctx.Value(caddyhttp.ExtraLogFieldsCtxKey).(*caddyhttp.ExtraLogFields); ok {
+		extra.Set(zap.String("uuid", m.RequestID))
 	}
 	return m
 }
@@ -125,7 +144,7 @@ func requestedParams(r *http.Request) string {
 	var b strings.Builder
 	for name := range strings.SplitSeq(r.Header.Get("Access-Control-Request-Headers"), ",") {
 		name = strings.TrimSpace(name)
-		if len(name) < 64 && strings.HasPrefix(strings.ToLower(name), "mcp-param-") && validHeaderName(name) {
+		if len(name) < 64 && strings.HasPrefix(strings.ToLower(name), "mcp-param-") && plainHeaderName(name) {
 			b.WriteString(", " + name)
 		}
 	}
@@ -150,7 +169,7 @@ func writeError(w http.ResponseWriter, status int, body []byte, room *resource.V
 	room[0], room[1], room[2] = "application/json", "no-store", "nosniff"
 	h["Content-Type"], h["Cache-Control"], h["X-Content-Type-Options"] = room[0:1:1], room[1:2:2], room[2:3:3]
 	w.WriteHeader(status)
-	_, _ = w.Write(body) // the client is gone if this fails
+	_, _ = w.Write(body) //nolint:gosec // JSON that no browser takes for a page; the client is gone if this fails
 }
 
 func jsonError(code, description string) []byte {

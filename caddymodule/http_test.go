@@ -41,16 +41,17 @@ func TestSameHost(t *testing.T) {
 // none of the other's attributes.
 func TestPlaceholdersAreTheTokens(t *testing.T) {
 	repl := caddy.NewEmptyReplacer()
-	for _, name := range []string{"id", "email", "name", "client_id", "scope", "grant_id", "role"} {
+	for _, name := range []string{"id", "email", "name", "client_id", "scope", "groups", "grant_id", "role"} {
 		repl.Set("http.auth.user."+name, "another user's")
 	}
 	repl.Set("http.auth.other", "stays")
 	setPlaceholders(context.WithValue(t.Context(), caddy.ReplacerCtxKey, repl), &resource.Token{AccessTokenClaims: oauth.AccessTokenClaims{
 		Subject: "alice", Email: "alice@example.com", Name: "Alice", ClientID: "client", Scope: "read", GrantID: "grant",
+		Groups: []string{"staff", "a,b", "50%"},
 	}})
 	const all = "{http.auth.user.id} {http.auth.user.email} {http.auth.user.name} {http.auth.user.client_id} " +
-		"{http.auth.user.scope} {http.auth.user.grant_id} <{http.auth.user.role}> {http.auth.other}"
-	if got, want := repl.ReplaceAll(all, ""), "alice alice@example.com Alice client read grant <> stays"; got != want {
+		"{http.auth.user.scope} {http.auth.user.grant_id} {http.auth.user.groups} <{http.auth.user.role}> {http.auth.other}"
+	if got, want := repl.ReplaceAll(all, ""), "alice alice@example.com Alice client read grant staff,a%2Cb,50%25 <> stays"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
 }

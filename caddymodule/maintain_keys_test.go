@@ -4,8 +4,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/keys"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
@@ -14,7 +12,7 @@ import (
 // has a warning and an event, once.
 func TestLostKeysAreReported(t *testing.T) {
 	a, _, logs := maintained(t)
-	a.observer = &observer{logger: a.logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "events_total", Help: "Counter of events."}, []string{"kind", "code"})}
+	a.observer = &observer{logger: a.logger, metrics: newMetrics(nil)}
 	losing := &countingStore{Store: store.NewMemory()}
 	ring, err := keys.Open(t.Context(), time.Now(), losing, keys.Options{})
 	if err != nil {

@@ -2,177 +2,169 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyevents"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
-// Bounds of texts in a log line, in bytes.
-const (
-	maxLogText  = 64  // hostile text
-	maxLogCause = 512 // our own text, which may quote hostile text
-)
-
 // observer turns the core's events into log lines, metrics and Caddy events.
-// It is the only place that does.
+// It is the only place that does: audit.go says which lines are of the audit log
+// and what becomes of a call, observe_fields.go what a line says, and
+// observe_metrics.go what is counted.
 type observer struct {
-	ctx    caddy.Context // what events.Emit asks for
-	logger *zap.Logger
-	total  *prometheus.CounterVec
-	store  *prometheus.CounterVec
-	calls  map[string]prometheus.Counter // of total, for calls with the codes that come often
-	events *caddyevents.App
+	ctx     caddy.Context // what events.Emit asks for
+	logger  *zap.Logger   // of what is not audited
+	audit   *zap.Logger
+	metrics *metrics
+	events  *caddyevents.App
 }
 
 func newObserver(ctx caddy.Context, logger *zap.Logger) *observer {
-	o := &observer{ctx: ctx, logger: logger, total: prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "mcp_auth", Name: "events_total",
-		Help: "Counter of protocol steps by kind and OAuth error code; empty for success, no_token for a call without one, leaving for a health check of a node that is about to end, the source for client_metadata.",
-	}, []string{"kind", "code"})}
-	o.total = registered(ctx, o.total)
-	o.store = registered(ctx, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Namespace: "caddy", Subsystem: "mcp_auth", Name: "store_errors_total",
-		Help: "Counter of calls that the store could not do, by what was asked of it.",
-	}, []string{"op"}))
-	o.calls = map[string]prometheus.Counter{}
-	for _, code := range []string{"", codeNoToken, oauth.CodeInvalidToken} {
-		o.calls[code] = o.total.WithLabelValues(string(oauth.EventCall), code)
-	}
+	o := &observer{ctx: ctx, logger: logger, audit: ctx.Logger(Handler{}).Named(auditLogger), metrics: newMetrics(ctx.GetMetricsRegistry())}
 	if app, err := ctx.App("events"); err == nil {
 		o.events, _ = app.(*caddyevents.App)
 	}
 	return o
 }
 
-// registered returns a counter of Caddy's own metrics. Handlers without an app have
-// an observer each, and one counter.
-func registered(ctx caddy.Context, counter *prometheus.CounterVec) *prometheus.CounterVec {
-	registry := ctx.GetMetricsRegistry()
-	if registry == nil {
-		return counter
-	}
-	var have prometheus.AlreadyRegisteredError
-	if err := registry.Register(counter); errors.As(err, &have) {
-		counter, _ = have.ExistingCollector.(*prometheus.CounterVec)
-	}
-	return counter
-}
-
 // storeFailed counts a call that the store could not do. Whoever made the call
 // logs it.
-func (o *observer) storeFailed(op string, _ error) { o.store.WithLabelValues(op).Inc() }
+func (o *observer) storeFailed(op string, _ error) { o.metrics.store.inc(series{op}) }
 
 // Observe implements oauth.Observer.
 func (o *observer) Observe(ctx context.Context, e oauth.Event) {
-	if c := o.note(ctx, e); c != nil {
-		c.Write(fields(e)...)
-	}
-	if o.events != nil && e.Kind != oauth.EventCall && e.Kind != oauth.EventIntrospect && e.Kind != oauth.EventRequest {
-		o.events.Emit(o.ctx, "mcp_auth."+string(e.Kind), map[string]any{
-			"code": e.Code, "client_id": short(e.ClientID), "subject": e.Subject, "resource": e.Resource,
-			"scope": e.Scope, "family": e.GrantID, "login": e.Login, "reason": e.Reason, "request_id": e.RequestID,
-		})
-	}
+	o.tell(ctx, e, o.note(ctx, e), o.hook(hookOf(e.Kind)))
 }
 
 // note counts an event, and returns the line that it is worth, or nil if that
 // would not be written: nothing needs to be found out for it then.
 func (o *observer) note(ctx context.Context, e oauth.Event) *zapcore.CheckedEntry {
-	code := metricCode(e)
-	if often, ok := o.calls[code]; ok && e.Kind == oauth.EventCall {
-		often.Inc()
-	} else {
-		o.total.WithLabelValues(string(e.Kind), code).Inc()
-	}
-	return o.logger.Check(level(ctx, e), string(e.Kind))
+	o.metrics.count(e)
+	return o.line(ctx, e, false)
 }
 
-// codeNoToken stands for the code of a call without a token, which has none.
-const codeNoToken = "no_token"
+// line returns the line that an event is worth, or nil. calls says whether every
+// call is written.
+func (o *observer) line(ctx context.Context, e oauth.Event, calls bool) *zapcore.CheckedEntry {
+	logger := o.logger
+	if auditEvent(e) != "" {
+		logger = o.audit
+	}
+	return logger.Check(level(ctx, e, calls), string(e.Kind))
+}
 
-// metricCode is the OAuth error code, no_token for a call without a token, which
-// has no code, or where a client's metadata come from.
-func metricCode(e oauth.Event) string {
-	if e.Kind == oauth.EventClientMetadata {
-		return e.Reason
+// hookOf is the Caddy event of a kind, or "" if there is none: documents, pages and
+// answers about tokens are for the log alone, and calls have auditCall.
+func hookOf(kind oauth.EventKind) string {
+	switch kind {
+	case oauth.EventCall, oauth.EventIntrospect, oauth.EventRequest:
+		return ""
+	default:
+		return hookPrefix + string(kind)
 	}
-	if e.Kind == oauth.EventCall && e.Code == "" && e.Err != nil {
-		return codeNoToken
+}
+
+// hookPrefix begins the name of every Caddy event of ours.
+const hookPrefix = "mcp_auth."
+
+// hook returns a Caddy event's name if anybody listens to it, or "".
+func (o *observer) hook(name string) string {
+	if name == "" || o.events == nil || !o.events.ShouldEmit(name) {
+		return ""
 	}
-	return e.Code
+	return name
+}
+
+// tell writes the line and emits the Caddy event, of those that are wanted. Both
+// say the same, but that the cause is for the log alone.
+func (o *observer) tell(ctx context.Context, e oauth.Event, line *zapcore.CheckedEntry, hook string) {
+	if line == nil && hook == "" {
+		return
+	}
+	e.TraceID = traceID(ctx)
+	if began, ok := caddyhttp.GetVar(ctx, "start_time").(time.Time); ok && e.Duration == 0 {
+		e.Duration = time.Since(began)
+	}
+	all := fields(e)
+	if hook != "" {
+		data := zapcore.NewMapObjectEncoder()
+		for _, f := range all {
+			f.AddTo(data)
+		}
+		delete(data.Fields, fieldCause)
+		o.events.Emit(o.ctx, hook, data.Fields)
+	}
+	if line != nil {
+		line.Write(all...)
+	}
+}
+
+// traceID is the W3C trace id of a request: that of Caddy's tracing, or else the one
+// that its client sent, if that is valid, or else "".
+func traceID(ctx context.Context) string {
+	span := trace.SpanContextFromContext(ctx)
+	if repl, ok := ctx.Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok && !span.IsValid() {
+		if sent, ok := repl.GetString("http.request.header.Traceparent"); ok {
+			carrier := propagation.MapCarrier{"traceparent": sent}
+			span = trace.SpanContextFromContext(propagation.TraceContext{}.Extract(ctx, carrier))
+		}
+	}
+	if !span.IsValid() {
+		return ""
+	}
+	return span.TraceID().String()
 }
 
 // harmless are the reasons for a revocation that are no sign of misuse.
-var harmless = []string{"user", "operator", "limit", "client"}
+var harmless = []string{"user", "operator", "limit", "client", "client_deleted"}
 
 // level: outages are errors, which a node that leaves is not; theft is a warning. What the access log has too is
-// debug, unless something was refused for its credentials or the request is
-// kept out of the access log: nobody can make a call without a line.
-func level(ctx context.Context, e oauth.Event) zapcore.Level {
+// debug, unless something was refused for its credentials or by a rule, or the
+// request is kept out of the access log: nobody can make a call without a line.
+func level(ctx context.Context, e oauth.Event, calls bool) zapcore.Level {
 	skipped, _ := caddyhttp.GetVar(ctx, caddyhttp.LogSkipVar).(bool)
 	switch {
 	case e.Code == oauth.CodeLeaving:
 		return zapcore.InfoLevel
-	case e.Status >= http.StatusInternalServerError:
+	case e.Status >= http.StatusInternalServerError && !passed(e):
 		return zapcore.ErrorLevel
-	case e.Kind == oauth.EventRevoke && !slices.Contains(harmless, e.Reason):
+	case e.Kind == oauth.EventRevoke && e.Err == nil && !slices.Contains(harmless, e.Reason):
 		return zapcore.WarnLevel
 	case skipped:
 		return zapcore.InfoLevel
-	case e.Kind == oauth.EventRequest, e.Kind == oauth.EventCall && e.Code == "", e.Kind == oauth.EventIntrospect && e.Code == "":
+	case e.Kind == oauth.EventRequest, e.Kind == oauth.EventCall && !calls && usual(e), e.Kind == oauth.EventIntrospect && e.Code == "":
 		return zapcore.DebugLevel
 	}
 	return zapcore.InfoLevel
 }
 
-// fields lists what is set. Hostile text is cut; zap escapes it.
-func fields(e oauth.Event) []zap.Field {
-	out := make([]zap.Field, 0, 12)
-	for _, f := range []struct{ key, value string }{
-		{"request_id", e.RequestID},
-		{"remote_ip", e.RemoteIP},
-		{"error", e.Code},
-		{"client_id", short(e.ClientID)},
-		{"client_name", short(e.ClientName)},
-		{"grant_type", e.GrantType},
-		{"resource", e.Resource},
-		{"scope", short(e.Scope)},
-		{"subject", short(e.Subject)},
-		{"login", e.Login},
-		{"family", e.GrantID},
-		{"reason", e.Reason},
-	} {
-		if f.value != "" {
-			out = append(out, zap.String(f.key, f.value))
-		}
-	}
-	if e.Status != 0 {
-		out = append(out, zap.Int("status", e.Status))
-	}
-	if e.Err != nil {
-		out = append(out, zap.String("cause", cut(e.Err.Error(), maxLogCause)))
-	}
-	return out
+// passed reports whether the answer to a call is the upstream server's own, whose
+// failures are not ours.
+func passed(e oauth.Event) bool {
+	return e.Kind == oauth.EventCall && (e.Outcome == oauth.OutcomeAllowed || e.Outcome == oauth.OutcomeWouldDeny)
 }
 
-// short cuts text. The beginning of a sealed client_id holds its nonce, which
-// is enough to tell clients apart.
-func short(s string) string { return cut(s, maxLogText) }
-
-func cut(s string, limit int) string {
-	if len(s) > limit {
-		return s[:limit] + "…"
+// usual reports whether a call is one of those that fill the access log: it passed,
+// or it had no token, as the first call of every client.
+func usual(e oauth.Event) bool {
+	switch outcomeOf(e) {
+	case oauth.OutcomeAllowed:
+		return true
+	case oauth.OutcomeUnauthorized:
+		return e.Code == ""
 	}
-	return s
+	return false
 }
 
+// Interface guard
 var _ oauth.Observer = (*observer)(nil)

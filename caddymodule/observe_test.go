@@ -23,7 +23,7 @@ func TestLevelOfHealth(t *testing.T) {
 		{"an outage", oauth.Event{Code: oauth.CodeTemporarilyUnavailable, Status: http.StatusServiceUnavailable, Err: errors.New("gone")}, zapcore.ErrorLevel},
 	} {
 		tt.e.Kind, tt.e.Reason = oauth.EventRequest, "health"
-		if got := level(t.Context(), tt.e); got != tt.want || metricCode(tt.e) != tt.e.Code {
+		if got := level(t.Context(), tt.e, false); got != tt.want || metricCode(tt.e) != tt.e.Code {
 			t.Errorf("%s: %s, code %q", tt.name, got, metricCode(tt.e))
 		}
 	}

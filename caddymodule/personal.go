@@ -35,13 +35,9 @@ func (p personalTokens) Verify(ctx context.Context, raw string) (*resource.Token
 	case err != nil:
 		return nil, errors.Join(resource.ErrUnavailable, err)
 	}
-	scopes, ok := oauth.ParseScope(claims.Scope)
-	if !ok {
-		return nil, errors.New("the scope of the token is malformed")
-	}
 	// No other clock has signed this: its streams end when it does.
 	claims.Expires -= int64(resource.Leeway.Seconds())
-	return &resource.Token{AccessTokenClaims: claims, Scopes: scopes}, nil
+	return resource.NewToken(claims)
 }
 
 // personalTokensPath is where the admin endpoint has them.

@@ -21,6 +21,8 @@ type registry struct {
 type protected struct {
 	authserver.Resource
 	guard *resource.Guard
+	// options are the others that a caller could get around at another site.
+	options string
 }
 
 func (g *registry) list() []authserver.Resource {
@@ -40,7 +42,7 @@ func (g *registry) add(p protected) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, have := range g.resources {
-		if reflect.DeepEqual(have.Resource, p.Resource) {
+		if reflect.DeepEqual(have.Resource, p.Resource) && have.options == p.options {
 			return nil
 		}
 		for _, uri := range p.URIs {

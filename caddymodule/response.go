@@ -34,23 +34,29 @@ type streamEnd struct {
 // streams, and other answers but JSON that don't say how long they are.
 type responseGuard struct {
 	caddyhttp.ResponseWriterWrapper
-	open    bool   // no token was needed
 	origin  string // may read the answer, or empty
 	stream  streamEnd
 	server  []string      // the Server header before the upstream set its own
 	request *http.Request // the upstream one, while it is served
-	wrote   bool
-	events  bool // the answer is an event stream
-	blocked bool // the upstream's answer was replaced
-	ended   atomic.Bool
+	size    int64         // of the body so far
+
+	lists    *listFilter // takes entries out of lists, or nil
+	sessions *Handler    // binds sessions that the server opens, or nil
 
 	// What ends a stream is here and not in closures: servers answer most calls
 	// with an event stream of one message.
-	patient bool // it may be the answer to a call, and end by itself
-	limited bool
-	part    uint32      // of openStreams
 	timer   *time.Timer // for the token's expiry, or nil
 	revoked authserver.Watch
+	part    uint32 // of openStreams
+	limited bool
+	patient bool // it may be the answer to a call, and end by itself
+
+	open    bool // no token was needed
+	wrote   bool
+	events  bool   // the answer is an event stream
+	blocked bool   // the upstream's answer was replaced
+	status  uint16 // that was answered
+	ended   atomic.Bool
 }
 
 // guard puts a responseGuard before a writer.
@@ -80,7 +86,10 @@ func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err erro
 		}
 		err = nil
 	}()
-	return next.ServeHTTP(g, r)
+	if err = next.ServeHTTP(g, r); err == nil && g.lists != nil && g.lists.state != filterIdle && !g.blocked {
+		g.lists.finish(g)
+	}
+	return err
 }
 
 // WriteHeader cleans the upstream's headers, and replaces an answer that would
@@ -96,27 +105,41 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.ResponseWriterWrapper.WriteHeader(status)
 		return
 	}
-	g.wrote = true
+	g.wrote, g.status = true, uint16(status) //nolint:gosec // three digits
 	if g.origin != "" {
 		allowOrigin(h, g.origin)
 	}
 	if foreignChallenge {
-		g.block()
+		g.replace(http.StatusBadGateway, oauth.CodeServerError,
+			"the MCP server behind this gateway refused the gateway's request: its operator has to look at what the server wants, and at what the gateway sends it (upstream_header)")
 		return
 	}
-	if g.mayGoOn(status) {
+	if g.sessions != nil {
+		if id := h.Get(sessionHeader); id != "" || g.request.Header.Get(sessionHeader) != "" {
+			g.sessions.bindSession(g.request, status, id, g.stream.token)
+		}
+	}
+	mediaType := g.mediaType()
+	g.events = mediaType == "text/event-stream"
+	if g.mayGoOn(status, mediaType) {
 		g.limitStream()
+	}
+	if g.lists != nil && g.lists.begin(g, status, mediaType) {
+		return // finish writes it
 	}
 	g.ResponseWriterWrapper.WriteHeader(status)
 }
 
+// mediaType is that of the answer, in lower case.
+func (g *responseGuard) mediaType() string {
+	mediaType, _, _ := strings.Cut(strings.ToLower(g.Header().Get("Content-Type")), ";")
+	return strings.TrimSpace(mediaType)
+}
+
 // mayGoOn reports whether an answer may be an endless stream. A JSON answer is
 // one message, to a call whose token was good when it was made.
-func (g *responseGuard) mayGoOn(status int) bool {
-	h := g.Header()
-	mediaType, _, _ := strings.Cut(strings.ToLower(h.Get("Content-Type")), ";")
-	g.events = strings.TrimSpace(mediaType) == "text/event-stream"
-	return g.events || h.Get("Content-Length") == "" && strings.TrimSpace(mediaType) != "application/json" &&
+func (g *responseGuard) mayGoOn(status int, mediaType string) bool {
+	return g.events || g.Header().Get("Content-Length") == "" && mediaType != "application/json" &&
 		status != http.StatusNoContent && status != http.StatusNotModified
 }
 
@@ -148,16 +171,15 @@ func (g *responseGuard) dropTrailers() {
 	}
 }
 
-// block replaces the answer by 502: the upstream server wants credentials that
-// this gateway was not configured to send.
-func (g *responseGuard) block() {
-	g.blocked = true
+// replace answers with an error of ours instead, because the server's answer is
+// nothing for clients. What the server still says is dropped.
+func (g *responseGuard) replace(status int, code, description string) {
+	g.blocked, g.status = true, uint16(status) //nolint:gosec // three digits
 	h := g.Header()
 	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
 		h.Del(name)
 	}
-	writeJSONError(&g.ResponseWriterWrapper, http.StatusBadGateway, oauth.CodeServerError,
-		"the MCP server behind this gateway refused the gateway's request: its operator has to look at the server's own authentication")
+	writeJSONError(&g.ResponseWriterWrapper, status, code, description)
 }
 
 // limitStream ends the stream when its token expires, its grant is revoked or
@@ -208,26 +230,43 @@ func (g *responseGuard) exit() {
 }
 
 // Write implements http.ResponseWriter.
-func (g *responseGuard) Write(p []byte) (int, error) {
+func (g *responseGuard) Write(p []byte) (n int, err error) {
 	g.WriteHeader(http.StatusOK)
-	if g.blocked {
+	switch {
+	case g.blocked:
 		return len(p), nil
+	case g.filters():
+		n, err = g.lists.Write(p)
+	default:
+		n, err = g.ResponseWriterWrapper.Write(p)
 	}
-	return g.ResponseWriterWrapper.Write(p)
+	g.size += int64(n)
+	return n, err
 }
+
+// filters reports whether the body goes through the filter of lists.
+func (g *responseGuard) filters() bool { return g.lists != nil && g.lists.state != filterIdle }
 
 // ReadFrom implements io.ReaderFrom.
-func (g *responseGuard) ReadFrom(r io.Reader) (int64, error) {
+func (g *responseGuard) ReadFrom(r io.Reader) (n int64, err error) {
 	g.WriteHeader(http.StatusOK)
-	if g.blocked {
+	switch {
+	case g.blocked:
 		return io.Copy(io.Discard, r)
+	case g.filters():
+		return io.Copy(struct{ io.Writer }{g}, r)
 	}
-	return g.ResponseWriterWrapper.ReadFrom(r)
+	n, err = g.ResponseWriterWrapper.ReadFrom(r)
+	g.size += n
+	return n, err
 }
 
-// FlushError lets nothing out before the headers are clean.
+// FlushError lets nothing out before the headers are clean, nor what is held back.
 func (g *responseGuard) FlushError() error {
 	g.WriteHeader(http.StatusOK)
+	if g.filters() && g.lists.state == filterWhole {
+		return nil
+	}
 	return http.NewResponseController(&g.ResponseWriterWrapper).Flush()
 }
 

@@ -23,13 +23,16 @@ type state struct {
 	revoked *authserver.RevocationSet
 	tokens  *resource.Cache
 	calls   *callCounter
+	streams *callCounter // open streams by user
+	// sessions are those of MCP servers.
+	sessions *sessions
 }
 
 // Destruct is called by the pool when the last configuration let go.
 func (*state) Destruct() error { return nil }
 
 func newState() (caddy.Destructor, error) {
-	return &state{authserver.NewRevocationSet(), resource.NewCache(), newCallCounter()}, nil
+	return &state{authserver.NewRevocationSet(), resource.NewCache(), newCallCounter(), newCallCounter(), newSessions()}, nil
 }
 
 // ended reports whether a token was revoked, by itself or with what it hangs on.
@@ -51,6 +54,10 @@ type seen struct {
 	watched     authserver.Watched
 	good        atomic.Uint64 // the edition of the revocations in which it was good
 	placeholder caddy.ReplacerFunc
+	owner       atomic.Pointer[digest]            // of sessions
+	user        digest                            // of rate limits
+	client      digest                            // of rate limits
+	identity    atomic.Pointer[resource.Identity] // for the handler that asked last
 }
 
 // seenOf returns what was made of a token.
@@ -58,7 +65,9 @@ func seenOf(t *resource.Token) *seen {
 	if k, ok := t.Memo.Load().(*seen); ok {
 		return k
 	}
-	k := &seen{watched: watched(t), placeholder: placeholderOf(t)}
+	k := &seen{
+		watched: watched(t), placeholder: placeholderOf(t), user: digestOf(t.Issuer, t.Subject), client: digestOf(t.Issuer, t.ClientID),
+	}
 	t.Memo.Store(k)
 	return k
 }
@@ -84,12 +93,26 @@ func placeholderOf(t *resource.Token) caddy.ReplacerFunc {
 			return t.ClientID, true
 		case "scope":
 			return t.Scope, true
+		case "groups":
+			return joinGroups(t.Groups), true
 		case "grant_id":
 			return t.GrantID, true
 		}
 		return nil, false
 	}
 }
+
+// joinGroups makes one text of groups, in which nobody gets two groups by the name
+// of one.
+func joinGroups(groups []string) string {
+	escaped := make([]string, len(groups))
+	for i, g := range groups {
+		escaped[i] = commaEscaper.Replace(g)
+	}
+	return strings.Join(escaped, ",")
+}
+
+var commaEscaper = strings.NewReplacer(",", "%2C", "%", "%25")
 
 // watched returns what a revocation of the token could be about. A token without
 // the key of its client gets it here, so that no kind of tokens outlives a client

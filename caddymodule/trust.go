@@ -257,11 +257,11 @@ func (h *Handler) provisionTrust() ([]resource.Kind, error) {
 
 // permits applies the rules to users of a provider. Ours passed them when they
 // signed in; these come with every call.
-func (h *Handler) permits(issuer string) func(trust.Access) bool {
-	return func(a trust.Access) bool {
+func (h *Handler) permits(issuer string) func(*resource.Token) bool {
+	return func(t *resource.Token) bool {
 		who := login.Person{Login: issuer, Identity: login.Identity{
-			Subject: a.Token.Subject, Name: a.Token.Name, Email: a.Token.Email, EmailVerified: a.EmailVerified,
-			Groups: a.Groups, GroupsUnknown: a.GroupsUnknown,
+			Subject: t.Subject, Name: t.Name, Email: t.Email, EmailVerified: t.EmailVerified,
+			Groups: t.Groups, GroupsUnknown: t.GroupsUnknown,
 		}}
 		return h.back.rules.Permit(who) && h.Rules.Permit(who)
 	}
@@ -276,12 +276,12 @@ func (h *Handler) issuers() []string {
 	return names
 }
 
-// Cleanup ends the fetches of keys.
+// Cleanup ends the fetches of keys, and lets go of what is shared.
 func (h *Handler) Cleanup() error {
 	for _, issuer := range h.trusted {
 		issuer.Close()
 	}
-	return nil
+	return h.releaseLimits()
 }
 
 var _ caddy.CleanerUpper = (*Handler)(nil)

@@ -67,7 +67,9 @@ func (s *Server) pageTokens(v visitor, tokens []store.Grant) *pages.Tokens {
 	}
 	for _, res := range accepting {
 		if s.permitted(v.Person, res) {
-			out.Servers = append(out.Servers, pages.TokenServer{ID: res.Audience(), Resource: pageResource(res), Scopes: pageScopes(res, res.Scopes)})
+			out.Servers = append(out.Servers, pages.TokenServer{
+				ID: res.Audience(), Resource: pageResource(res), Scopes: pageScopes(res, res.AllScopes()), Proposed: res.Scopes,
+			})
 		}
 	}
 	return out
@@ -142,7 +144,7 @@ func (s *Server) ownOrder(form params) (personalOrder, error) {
 			asked[form.get(field)] = true
 		}
 	}
-	for _, name := range res.Scopes {
+	for _, name := range res.AllScopes() {
 		if asked[name] {
 			o.scope = append(o.scope, name)
 			delete(asked, name)

@@ -296,7 +296,7 @@ func (s *Server) resource(raw string) (Resource, *oauth.Error) {
 }
 
 // checkScope decides what can be granted: what the resource offers of what was
-// asked for, or everything if nothing was (OAuth 2.1 §1.4.1). Unknown names
+// asked for, or what is for basic use if nothing was (OAuth 2.1 §1.4.1). Unknown names
 // beside known ones are dropped, because clients send whole unions.
 func (s *Server) checkScope(req *authorizationRequest, p params) *oauth.Error {
 	asked, ok := oauth.ParseScope(p.get("scope"))
@@ -309,7 +309,9 @@ func (s *Server) checkScope(req *authorizationRequest, p params) *oauth.Error {
 	}
 	asked = asked.WithoutIdentity()
 	if len(asked) == 0 {
-		req.scope = all
+		if req.scope = s.byDefault(req.client, req.resource); len(req.scope) == 0 {
+			return oauth.Errorf(oauth.CodeInvalidScope, "this client gets no scope unless it asks for one of %s", all)
+		}
 		return nil
 	}
 	if req.scope = asked.Intersect(all); len(req.scope) == 0 {

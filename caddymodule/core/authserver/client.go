@@ -65,7 +65,7 @@ type Client struct {
 	// ApplicationType is "web", "native" or empty if it never said.
 	ApplicationType string
 	// Wish are the scopes that a dynamic client said it would ask for: told back to
-	// it, and no limit. Nil: all.
+	// it, and no limit. Nil: those for basic use.
 	Wish oauth.Scope
 	// Scopes are the scopes that it may have at most. Nil: what every client may.
 	Scopes oauth.Scope

@@ -65,7 +65,7 @@ func (c *Config) checkClients() error {
 // place looks up the scopes and the resources that clients are limited to: each
 // must exist. Resources become audiences.
 func (c *Config) place() error {
-	all := c.scopesSupported()
+	all := c.allScopes()
 	for _, scope := range c.Registration.UnvettedScopes {
 		if !all.Contains(scope) {
 			return fmt.Errorf("unvetted_scopes: no resource has the scope %q", scope)
@@ -86,7 +86,7 @@ func (c *Config) placeClient(cl *Client) error {
 	for _, res := range c.Resources {
 		if cl.Resources == nil || slices.ContainsFunc(cl.Resources, func(uri string) bool { return slices.Contains(res.URIs, uri) }) {
 			audiences = append(audiences, res.Audience())
-			offered = append(offered, res.Scopes...)
+			offered = append(offered, res.AllScopes()...)
 		}
 	}
 	for _, uri := range cl.Resources {

@@ -303,11 +303,14 @@ func (s *Server) endClient(ctx context.Context, c Client, at time.Time) error {
 	if s.deps.Revoked.ClientEnded(r.Client, r.Before) || !now.Before(r.Until) {
 		return nil
 	}
-	if err := s.deps.Store.Announce(ctx, now, r); err != nil {
-		return oauth.Unavailable(fmt.Errorf("ending the tokens of a client: %w", err))
+	err := s.deps.Store.Announce(ctx, now, r)
+	if err != nil {
+		err = oauth.Unavailable(fmt.Errorf("ending the tokens of a client: %w", err))
+	} else {
+		s.deps.Revoked.add(r)
 	}
-	s.deps.Revoked.add(r)
-	return nil
+	s.tell(ctx, oauth.Event{Kind: oauth.EventRevoke, ClientID: c.ID, ClientName: c.Name, Reason: r.Reason}, err)
+	return err
 }
 
 // putClient stores the next version of a client. If another request was faster,

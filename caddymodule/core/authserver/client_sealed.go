@@ -116,3 +116,13 @@ func (s *Server) sealedClient(id string) (Client, error) {
 	}
 	return c, nil
 }
+
+// Registered reports whether a client_id came from the registration endpoint of this
+// server. A program may have several, as it may register as often as it likes.
+func (s *Server) Registered(clientID string) bool {
+	if _, known := s.clients[clientID]; known || isDocumentID(clientID) {
+		return false
+	}
+	_, err := s.sealedClient(clientID)
+	return err == nil
+}

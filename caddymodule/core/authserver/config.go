@@ -146,9 +146,12 @@ type Resource struct {
 	// URIs are its endpoints in canonical form. The first one is the audience
 	// of tokens, whichever endpoint they were asked for.
 	URIs []string
-	// Scopes are the scopes that can be granted for it; also what is granted
-	// to a client that asks for none.
+	// Scopes are the scopes for basic use: what metadata list and what is granted
+	// to a client that asks for none. At least one.
 	Scopes oauth.Scope
+	// StepUpScopes are granted besides, to clients that ask for them by name.
+	// None of them is listed, because clients ask for the whole list.
+	StepUpScopes oauth.Scope
 	// Name is for people.
 	Name string
 	// ScopeTexts say in the operator's words what a scope allows.
@@ -159,7 +162,18 @@ type Resource struct {
 	PersonalTokens bool
 	// Issuers are others whose tokens it accepts. Rules name them as logins.
 	Issuers []string
+	// PolicyGroups are the groups that are named where calls are judged: tokens
+	// say which of them their user is in, and no others.
+	PolicyGroups []string
+	// AllGroups says that tokens name all groups of the user that are known, for
+	// an upstream server that wants them.
+	AllGroups bool
+	// Assertions says that what it is told is signed, so that the keys are published.
+	Assertions bool
 }
+
+// AllScopes are the scopes that can be granted for it, those for basic use first.
+func (r Resource) AllScopes() oauth.Scope { return union(r.Scopes, r.StepUpScopes) }
 
 // Audience returns the aud of the resource's tokens.
 func (r Resource) Audience() string { return r.URIs[0] }
@@ -295,18 +309,42 @@ func (c *Config) checkResources() error {
 			}
 			seen[uri] = true
 		}
+		for _, scope := range res.StepUpScopes {
+			switch {
+			case !oauth.ValidScopeToken(scope):
+				return fmt.Errorf("step-up scope %q of %s has a character that RFC 6749 section 3.3 does not allow", scope, res.Audience())
+			case len(oauth.Scope{scope}.WithoutIdentity()) == 0:
+				return fmt.Errorf("step-up scope %s of %s is one of OpenID Connect, which is never granted here", scope, res.Audience())
+			}
+		}
 	}
 	return nil
 }
 
-// scopesSupported is the union of all resources' scopes, in their order.
-func (c *Config) scopesSupported() oauth.Scope {
+// basicScopes are the scopes of all resources for basic use, in their order.
+func (c *Config) basicScopes() oauth.Scope {
 	var all oauth.Scope
 	for _, res := range c.Resources {
-		for _, s := range res.Scopes {
-			if !slices.Contains(all, s) {
-				all = append(all, s)
-			}
+		all = union(all, res.Scopes)
+	}
+	return all
+}
+
+// allScopes are all scopes of all resources, in their order.
+func (c *Config) allScopes() oauth.Scope {
+	var all oauth.Scope
+	for _, res := range c.Resources {
+		all = union(all, res.AllScopes())
+	}
+	return all
+}
+
+// union returns the scopes of both, each once, in a slice of its own.
+func union(a, b oauth.Scope) oauth.Scope {
+	all := slices.Clone(a)
+	for _, s := range b {
+		if !all.Contains(s) {
+			all = append(all, s)
 		}
 	}
 	return all

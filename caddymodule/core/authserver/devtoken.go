@@ -17,7 +17,7 @@ const (
 // serveDevToken mints an access token for whoever asks. It exists in
 // development mode only. Parameters, all optional, in the query or a form:
 // sub (default "dev"), resource (default the first one), aud (default the
-// resource's), scope (default all of the resource's), expires_in in seconds
+// resource's), scope (default the resource's for basic use), expires_in in seconds
 // (default the configured lifetime, at most a day), name and email.
 //
 // Web pages can't use it: no other origin may read the answer, and a browser

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"net/http"
+	"slices"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/jose"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -42,7 +43,7 @@ func (s *Server) metadata() oauth.ServerMetadata {
 		TokenEndpoint:                    s.url(tokenPath),
 		RevocationEndpoint:               s.url(revokePath),
 		JWKSURI:                          s.url("/oauth/jwks.json"),
-		ScopesSupported:                  append(s.cfg.scopesSupported(), "offline_access"),
+		ScopesSupported:                  append(s.cfg.basicScopes(), "offline_access"),
 		ResponseTypesSupported:           []string{"code"},
 		ResponseModesSupported:           []string{"query"},
 		GrantTypesSupported:              s.grantTypesOffered(),
@@ -84,9 +85,11 @@ func (s *Server) serveMetadata(w http.ResponseWriter, _ *http.Request) {
 	writeJSON(w, http.StatusOK, s.metadata())
 }
 
-// serveJWKS publishes the public keys that check access tokens (RFC 7517 §5).
+// serveJWKS publishes the public keys that check access tokens (RFC 7517 §5), and
+// those that check assertions, where a resource has any.
 func (s *Server) serveJWKS(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", metadataCache)
 	w.Header().Set("Content-Type", "application/jwk-set+json")
-	_, _ = w.Write(s.deps.Keys.Ring().JWKS())
+	asserts := slices.ContainsFunc(s.cfg.Resources, func(r Resource) bool { return r.Assertions })
+	_, _ = w.Write(s.deps.Keys.Ring().JWKS(asserts))
 }

@@ -92,7 +92,7 @@ func (s *Server) overview(home string) pages.Overview {
 		o.DevelopmentToken = s.url("/dev/token")
 	}
 	for _, res := range s.cfg.Resources {
-		o.Resources = append(o.Resources, pages.Resource{Name: res.Name, URLs: res.URIs, Scopes: res.Scopes})
+		o.Resources = append(o.Resources, pages.Resource{Name: res.Name, URLs: res.URIs, Scopes: res.AllScopes()})
 	}
 	return o
 }

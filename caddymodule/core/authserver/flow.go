@@ -80,7 +80,7 @@ func (s *Server) flow(w http.ResponseWriter, r *http.Request, req authorizationR
 		return
 	}
 	if at == stepCode {
-		s.approve(w, r, req, v, newNonce())
+		s.approve(w, r, req, approval{v, newNonce(), s.unaskedFor(req)})
 		return
 	}
 	if req.prompts(promptNone) {
@@ -119,16 +119,44 @@ func (s *Server) ask(w http.ResponseWriter, r *http.Request, req authorizationRe
 	}
 }
 
+// Why a client gets a code, or that a person did not want it to: the reasons of an
+// oauth.EventAuthorize.
+const (
+	reasonApproved   = "approved"   // the person said yes
+	reasonRefused    = "refused"    // the person said no
+	reasonRemembered = "remembered" // the person said yes before (agreedBefore)
+	reasonTrusted    = "trusted"    // the operator said yes for everybody
+	reasonUnattended = "unattended" // nobody is asked anything
+)
+
+// unaskedFor is why a code is handed out for a request without a question.
+func (s *Server) unaskedFor(req authorizationRequest) string {
+	switch {
+	case s.unattended():
+		return reasonUnattended
+	case req.client.Trusted:
+		return reasonTrusted
+	}
+	return reasonRemembered
+}
+
+// approval is what ends a flow well: a person who agrees, and why we know.
+type approval struct {
+	visitor visitor
+	nonce   []byte // of the code
+	reason  string
+}
+
 // approve ends the flow: the person is known and agrees, the client gets a
 // code.
-func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizationRequest, v visitor, nonce []byte) {
-	code, err := s.newCode(req, v.Person, nonce)
+func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizationRequest, a approval) {
+	code, err := s.newCode(req, a.visitor.Person, a.nonce)
 	if err != nil {
 		s.refuse(w, r, req, redirectError{oauth.Unavailable(err), req})
 		return
 	}
 	e := s.authorizeEvent(req)
-	e.Subject, e.Login, e.Status = v.Subject, v.Login, redirectStatus(r)
+	e.Subject, e.Login, e.Status, e.Reason = a.visitor.Subject, a.visitor.Login, redirectStatus(r), a.reason
 	s.observe(r, e)
 	s.sendBack(w, r, req, url.Values{"code": {code}})
 }
@@ -137,7 +165,7 @@ func (s *Server) approve(w http.ResponseWriter, r *http.Request, req authorizati
 // redirect needs no other proof.
 func (s *Server) deny(w http.ResponseWriter, r *http.Request, req authorizationRequest, who login.Person, cause *oauth.Error) {
 	e := s.authorizeEvent(req)
-	e.Subject, e.Login = who.Subject, who.Login
+	e.Subject, e.Login, e.Reason = who.Subject, who.Login, reasonRefused
 	e.Err, e.Code, e.Status = cause, cause.Code, redirectStatus(r)
 	s.observe(r, e)
 	s.sendBack(w, r, req, errorValues(cause))

@@ -49,7 +49,7 @@ func (s *Server) redeemClient(_ context.Context, req tokenRequest) (redeemed, er
 	if wrong != nil {
 		return redeemed{}, wrong
 	}
-	scope, err := clientScope(req, s.grantable(req.client, res))
+	scope, err := clientScope(req, s.byDefault(req.client, res), s.grantable(req.client, res))
 	if err != nil {
 		return redeemed{}, err
 	}
@@ -63,12 +63,12 @@ func (s *Server) redeemClient(_ context.Context, req tokenRequest) (redeemed, er
 	}}, nil
 }
 
-// clientScope returns what was asked for, or all that the client may have. Unlike
-// a person's client it has to ask for what there is.
-func clientScope(req tokenRequest, limit oauth.Scope) (oauth.Scope, error) {
+// clientScope returns what was asked for, or what the client gets without asking.
+// Unlike a person's client it has to ask for what there is.
+func clientScope(req tokenRequest, basic, limit oauth.Scope) (oauth.Scope, error) {
 	asked, ok := oauth.ParseScope(req.params.get("scope"))
 	if asked = asked.WithoutIdentity(); len(asked) == 0 {
-		asked = limit
+		asked = basic
 	}
 	if !ok || len(asked) == 0 || !limit.ContainsAll(asked) {
 		return nil, oauth.Errorf(oauth.CodeInvalidScope, "the client may have these scopes of the resource: %s", limit)

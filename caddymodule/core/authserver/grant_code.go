@@ -65,7 +65,7 @@ func (s *Server) redeemCode(ctx context.Context, req tokenRequest) (redeemed, er
 		// grants, so what their list missed is seen here.
 		return redeemed{grant: g}, errors.Join(s.revoke(ctx, now, g, reasonUser), errCodeTakenBack)
 	}
-	return redeemed{g, scope, req.client.mayRefresh()}, nil
+	return redeemed{grant: g, scope: scope, refresh: req.client.mayRefresh()}, nil
 }
 
 // checkCode checks that the code was issued to this client for this redirect

@@ -95,9 +95,9 @@ func (s *Server) redeemRefresh(ctx context.Context, req tokenRequest) (redeemed,
 	if err != nil {
 		return redeemed{grant: g}, err
 	}
-	g, err = s.rotate(ctx, now, g, token.generation)
+	g, again, err := s.rotate(ctx, now, g, token.generation)
 	g.User = user // for the tokens; the grant keeps who approved
-	return redeemed{g, scope, true}, err
+	return redeemed{grant: g, scope: scope, refresh: true, again: again}, err
 }
 
 // checkAge applies the idle and the absolute lifetime. A record may be kept
@@ -156,31 +156,32 @@ func (s *Server) entitledTo(ctx context.Context, g store.Grant) (store.User, err
 }
 
 // rotate moves the grant to the generation after the token's, or finds that it
-// was moved before and decides between a lost answer and theft.
-func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, generation uint64) (store.Grant, error) {
+// was moved before and decides between a lost answer and theft. It reports whether
+// it was moved before.
+func (s *Server) rotate(ctx context.Context, now time.Time, g store.Grant, generation uint64) (store.Grant, bool, error) {
 	if generation == g.Generation {
 		next, err := s.deps.Store.RotateGrant(ctx, now, store.Rotation{
 			ID: g.ID, From: generation, Expires: s.grantExpires(g, now), UsedFrom: oauth.MetaFrom(ctx).RemoteIP,
 		})
 		switch {
 		case err == nil:
-			return next, nil
+			return next, false, nil
 		case !errors.Is(err, store.ErrConflict):
-			return g, refreshFailed(err)
+			return g, false, refreshFailed(err)
 		}
 		g = next // another request was faster
 	}
 	switch {
 	case generation > g.Generation:
 		// Only an older copy of the store can make this happen.
-		return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token is newer than its grant"))
+		return g, false, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token is newer than its grant"))
 	case s.redeemable(g, generation, now):
-		return g, nil
+		return g, true, nil
 	}
 	if err := s.revoke(ctx, now, g, "refresh_reuse"); err != nil {
-		return g, err
+		return g, true, err
 	}
-	return g, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token was used before, its grant is revoked"))
+	return g, true, oauth.Errorf(oauth.CodeInvalidGrant, errRefresh).WithCause(errors.New("the token was used before, its grant is revoked"))
 }
 
 // redeemable reports whether the refresh token of a generation is the newest, or

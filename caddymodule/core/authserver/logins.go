@@ -23,11 +23,11 @@ type method struct {
 	named []string
 }
 
-// namedGroups are the groups that the rules name.
+// namedGroups are the groups that the rules name, those about calls included.
 func (c *Config) namedGroups() []string {
 	names := slices.Concat(c.Rules.Allow.Groups, c.Rules.Deny.Groups)
 	for _, res := range c.Resources {
-		names = slices.Concat(names, res.Rules.Allow.Groups, res.Rules.Deny.Groups)
+		names = slices.Concat(names, res.Rules.Allow.Groups, res.Rules.Deny.Groups, res.PolicyGroups)
 	}
 	return names
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"time"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/login"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/store"
 )
@@ -56,12 +57,37 @@ func (s *Server) claims(g store.Grant, scope oauth.Scope) oauth.AccessTokenClaim
 		GrantID:    g.ID,
 		Name:       g.User.Name,
 		Email:      g.User.Email,
+		Login:      g.User.Login,
 		ClientName: g.ClientName,
+
+		EmailVerified: g.User.Email != "" && g.User.EmailVerified,
 	}
 	if !g.AuthTime.IsZero() {
 		c.AuthTime = g.AuthTime.Unix()
 	}
+	if res, err := s.configured(g.Resource); err == nil {
+		tellGroups(&c, g.User, res)
+	}
 	return c
+}
+
+// tellGroups adds what the resource wants to know of the user's groups, and no
+// more: clients can read their tokens. It says what the list is complete for,
+// because the token lives on when other groups are named.
+func tellGroups(c *oauth.AccessTokenClaims, u store.User, res Resource) {
+	if !res.AllGroups && len(res.PolicyGroups) == 0 {
+		return
+	}
+	c.Groups, c.GroupsUnknown, c.GroupsOf = u.Groups, u.GroupsUnknown, oauth.GroupsOfAll
+	if res.AllGroups && u.GroupsOf == "" {
+		return
+	}
+	// Of people with many groups, those are kept that some rule of any resource
+	// names: these are among them, or the groups are unknown (login.Person).
+	c.GroupsOf = oauth.GroupsOf(res.PolicyGroups)
+	if !res.AllGroups {
+		c.Groups = login.Among(u.Groups, res.PolicyGroups)
+	}
 }
 
 func newJWTID() string {

@@ -92,7 +92,8 @@ type personalOrder struct {
 	scope    oauth.Scope
 	lifetime time.Duration
 	// session is the browser session it comes from; an operator has none.
-	session session
+	session    session
+	byOperator bool
 }
 
 // personalResources are the servers that accept personal access tokens.
@@ -127,8 +128,8 @@ func (s *Server) checkPersonal(o personalOrder) error {
 		return errPersonalName
 	case len(o.scope) == 0:
 		return errPersonalScope
-	case !o.resource.Scopes.ContainsAll(o.scope):
-		return oauth.Errorf(oauth.CodeInvalidScope, "the scope is more than this server has: %s", o.resource.Scopes)
+	case !o.resource.AllScopes().ContainsAll(o.scope):
+		return oauth.Errorf(oauth.CodeInvalidScope, "the scope is more than this server has: %s", o.resource.AllScopes())
 	case o.lifetime < time.Second || o.lifetime > s.cfg.Lifetimes.PersonalToken:
 		return oauth.Errorf(oauth.CodeInvalidRequest, "a token may live %d days at most (personal_token_lifetime)", int(s.cfg.Lifetimes.PersonalToken/day))
 	}
@@ -139,6 +140,25 @@ func (s *Server) checkPersonal(o personalOrder) error {
 // the answer and nowhere else.
 func (s *Server) mintPersonal(ctx context.Context, who login.Person, o personalOrder) (string, store.Grant, error) {
 	o.name = cleanName(o.name)
+	text, g, err := s.makePersonal(ctx, who, o)
+	s.personalEvent(ctx, who, o, g.ID, err)
+	return text, g, err
+}
+
+// personalEvent tells of a token that was made, or could not be.
+func (s *Server) personalEvent(ctx context.Context, who login.Person, o personalOrder, id string, failure error) {
+	reason := reasonUser
+	if o.byOperator {
+		reason = reasonOperator
+	}
+	s.tell(ctx, oauth.Event{
+		Kind: oauth.EventPersonalToken, GrantID: id, ClientID: PersonalClientID, ClientName: o.name,
+		Resource: o.resource.Audience(), Scope: o.scope.String(), Subject: who.Subject, Login: who.Login, Reason: reason,
+	}, failure)
+}
+
+// makePersonal is mintPersonal without the event.
+func (s *Server) makePersonal(ctx context.Context, who login.Person, o personalOrder) (string, store.Grant, error) {
 	began := s.after(who.Subject)
 	if err := s.checkPersonal(o); err != nil {
 		return "", store.Grant{}, err
@@ -165,10 +185,6 @@ func (s *Server) mintPersonal(ctx context.Context, who login.Person, o personalO
 	if err := s.confirmPersonal(ctx, g, o, began); err != nil {
 		return "", g, err
 	}
-	s.deps.Observer.Observe(ctx, oauth.Event{
-		Kind: oauth.EventPersonalToken, GrantID: g.ID, ClientID: g.ClientID, ClientName: g.ClientName, Resource: g.Resource, Scope: g.Scope,
-		Subject: who.Subject, Login: who.Login, Meta: oauth.MetaFrom(ctx),
-	})
 	return text, g, nil
 }
 

@@ -26,7 +26,8 @@ type PersonalOrder struct {
 	// Resource is a URI of the server that it opens. Default: the only one that
 	// accepts personal access tokens.
 	Resource string `json:"resource,omitempty"`
-	// Scope is what it may do there, space separated. Default: all scopes.
+	// Scope is what it may do there, space separated. Default: the
+	// scopes for basic use.
 	Scope string `json:"scope,omitempty"`
 	// Seconds is how long it lives. Required.
 	Seconds int64 `json:"expires_in"`
@@ -52,12 +53,14 @@ func (s *Server) OrderPersonal(ctx context.Context, o PersonalOrder) (MintedPers
 	if len(scope) == 0 {
 		scope = res.Scopes
 	}
-	order := personalOrder{name: o.Name, resource: res, scope: scope, lifetime: s.cfg.Lifetimes.PersonalToken + 1}
+	order := personalOrder{name: o.Name, byOperator: true, resource: res, scope: scope, lifetime: s.cfg.Lifetimes.PersonalToken + 1}
 	if o.Seconds <= int64(s.cfg.Lifetimes.PersonalToken/time.Second) {
 		order.lifetime = time.Duration(o.Seconds) * time.Second
 	}
 	who, err := s.nominate(ctx, o.User, o.Login)
 	if err != nil {
+		who.Subject, who.Login = o.User, o.Login
+		s.personalEvent(ctx, who, order, "", err)
 		return MintedPersonal{}, err
 	}
 	text, g, err := s.mintPersonal(ctx, who, order)

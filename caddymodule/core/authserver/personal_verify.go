@@ -144,7 +144,7 @@ func (s *Server) lookUpPersonal(ctx context.Context, id string, now time.Time) (
 		return none, denyPersonal(errors.New("its server does not accept personal access tokens any more"))
 	}
 	scope, _ := oauth.ParseScope(g.Scope)
-	if scope = scope.Intersect(res.Scopes); len(scope) == 0 {
+	if scope = scope.Intersect(res.AllScopes()); len(scope) == 0 {
 		return none, denyPersonal(errors.New("its scopes no longer exist here"))
 	}
 	if g.User, err = s.entitled(ctx, g.User, res); asDenied(err) {

@@ -12,7 +12,7 @@ import (
 // that the operator keeps from it or from clients that nobody vouches for
 // (OAuth 2.1 §7.9).
 func (s *Server) grantable(c Client, res Resource) oauth.Scope {
-	scope := res.Scopes
+	scope := res.AllScopes()
 	if c.Scopes != nil {
 		scope = scope.Intersect(c.Scopes)
 	}
@@ -20,6 +20,32 @@ func (s *Server) grantable(c Client, res Resource) oauth.Scope {
 		scope = scope.Intersect(s.cfg.Registration.UnvettedScopes)
 	}
 	return scope
+}
+
+// byDefault is what a client gets for a resource that asks for no scope: those
+// for basic use that it may have (OAuth 2.1 §1.4.1). It can be empty where the
+// operator gives it others only.
+func (s *Server) byDefault(c Client, res Resource) oauth.Scope {
+	return res.Scopes.Intersect(s.grantable(c, res))
+}
+
+// Obtainable returns the scopes that a client could get for a resource by asking,
+// whatever people then say: there is no use in telling it to ask for others. It
+// asks nobody. A client of the configuration has its own limits, a personal access
+// token has what it has, and every other client_id may have what strangers may.
+func (s *Server) Obtainable(clientID, audience string) oauth.Scope {
+	c, known := s.clients[clientID]
+	if !known {
+		c = Client{ID: clientID, Origin: ClientDynamic}
+	}
+	res, err := s.configured(audience)
+	switch {
+	case err != nil, clientID == PersonalClientID, !c.reaches(audience):
+		return nil
+	case known && len(c.GrantTypes) == 0:
+		return nil // it only asks about tokens
+	}
+	return s.grantable(c, res).WithoutIdentity()
 }
 
 // errTarget says that the operator keeps the client from the resource.
@@ -30,11 +56,11 @@ func (s *Server) resourcesOf(c Client) []Resource {
 	return slices.DeleteFunc(slices.Clone(s.cfg.Resources), func(r Resource) bool { return !c.reaches(r.Audience()) })
 }
 
-// unvettedScopes are all scopes that a client can have for which nobody vouches.
-func (s *Server) unvettedScopes() oauth.Scope {
-	all := s.cfg.scopesSupported()
+// unvetted returns those of the scopes that a client can have for which nobody
+// vouches.
+func (s *Server) unvetted(scope oauth.Scope) oauth.Scope {
 	if limit := s.cfg.Registration.UnvettedScopes; limit != nil {
-		return all.Intersect(limit)
+		return scope.Intersect(limit)
 	}
-	return all
+	return scope
 }

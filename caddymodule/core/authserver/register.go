@@ -275,27 +275,27 @@ func grantTypes(req registrationRequest) ([]string, error) {
 }
 
 // registerScope reads a wish: what the client may ask for later is limited by
-// the configuration and not by what it registered. It returns nil for all.
+// the configuration and not by what it registered. It returns nil for
+// those for basic use.
 func (s *Server) registerScope(wish string) (oauth.Scope, error) {
 	asked, ok := oauth.ParseScope(wish)
 	if !ok {
 		return nil, oauth.Errorf(oauth.CodeInvalidClientMetadata, "scope has a character that RFC 6749 section 3.3 does not allow")
 	}
-	all := s.unvettedScopes()
-	if known := asked.Intersect(all); !known.ContainsAll(all) {
-		return known, nil
+	known := asked.Intersect(s.unvetted(s.cfg.allScopes()))
+	if basic := s.unvetted(s.cfg.basicScopes()); len(known) == len(basic) && basic.ContainsAll(known) {
+		return nil, nil // it is told these anyway, and their successors
 	}
-	return nil, nil
+	return known, nil
 }
 
 // told is the scope that a client with this wish is told, in the configuration
 // of now.
 func (s *Server) told(wish oauth.Scope) oauth.Scope {
-	all := s.unvettedScopes()
-	if known := wish.Intersect(all); len(known) > 0 {
+	if known := wish.Intersect(s.unvetted(s.cfg.allScopes())); len(known) > 0 {
 		return known
 	}
-	return all
+	return s.unvetted(s.cfg.basicScopes())
 }
 
 // checkSoftwareStatement refuses what is not even shaped like one; others are

@@ -2,6 +2,7 @@ package authserver
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"maps"
@@ -266,19 +267,21 @@ const (
 )
 
 // revoke ends a grant for a reason, in the store first. It reports an outage
-// instead of pretending; a grant that is revoked already is fine.
+// instead of pretending; a grant that is revoked already is fine. There is an event
+// if this call ended it, and if nobody could.
 func (s *Server) revoke(ctx context.Context, now time.Time, g store.Grant, reason string) error {
 	done, err := s.endGrant(ctx, now, g, reason)
+	gone := errors.Is(err, store.ErrNotFound) || errors.Is(err, store.ErrRevoked)
 	if err != nil {
-		return refreshFailed(err)
+		err = refreshFailed(err)
 	}
-	if done {
-		s.deps.Observer.Observe(ctx, oauth.Event{
+	if done || err != nil && !gone {
+		s.tell(ctx, oauth.Event{
 			Kind: oauth.EventRevoke, GrantID: g.ID, ClientID: g.ClientID, ClientName: g.ClientName,
-			Subject: g.User.Subject, Login: g.User.Login, Resource: g.Resource, Reason: reason, Meta: oauth.MetaFrom(ctx),
-		})
+			Subject: g.User.Subject, Login: g.User.Login, Resource: g.Resource, Reason: reason,
+		}, err)
 	}
-	return nil
+	return err
 }
 
 // endGrant is revoke without the event: it reports whether this call ended the

@@ -110,6 +110,6 @@ func (s *Server) revokeAccess(ctx context.Context, c Client, token oauth.AccessT
 	case s.ended(token), !s.now().Before(expires.Add(accessLeeway)):
 		return false, nil
 	}
-	e.GrantID, e.Subject, e.Resource = token.GrantID, token.Subject, token.Audience
+	e.GrantID, e.Subject, e.Login, e.Resource, e.TokenID = token.GrantID, token.Subject, token.Login, token.Audience, token.JWTID
 	return true, s.end(ctx, store.Revocation{Token: token.JWTID, Reason: reasonClient, Until: expires})
 }

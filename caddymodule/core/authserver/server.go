@@ -1,6 +1,7 @@
 package authserver
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -292,7 +293,14 @@ func (s *Server) url(path string) string { return s.cfg.Issuer + path }
 func (s *Server) now() time.Time { return s.deps.Now() }
 
 // observe completes an event with the request's Meta and hands it on.
-func (s *Server) observe(r *http.Request, e oauth.Event) {
-	e.Meta = oauth.MetaFrom(r.Context())
-	s.deps.Observer.Observe(r.Context(), e)
+func (s *Server) observe(r *http.Request, e oauth.Event) { s.tell(r.Context(), e, nil) }
+
+// tell is observe for a step whose failure, if it has one, is not in the event yet.
+func (s *Server) tell(ctx context.Context, e oauth.Event, failure error) {
+	if failure != nil {
+		cause := asOAuthError(failure)
+		e.Err, e.Code, e.Status = failure, cause.Code, cause.Status
+	}
+	e.Meta = oauth.MetaFrom(ctx)
+	s.deps.Observer.Observe(ctx, e)
 }

@@ -233,11 +233,7 @@ func (s *Server) end(ctx context.Context, r store.Revocation) error {
 }
 
 func (s *Server) endSessions(ctx context.Context, v visitor, r store.Revocation) error {
-	if err := s.end(ctx, r); err != nil {
-		return err
-	}
-	s.deps.Observer.Observe(ctx, oauth.Event{
-		Kind: oauth.EventSignOut, Subject: v.Subject, Login: v.Login, Reason: r.Reason, Meta: oauth.MetaFrom(ctx),
-	})
-	return nil
+	err := s.end(ctx, r)
+	s.tell(ctx, oauth.Event{Kind: oauth.EventSignOut, Subject: v.Subject, Login: v.Login, Reason: r.Reason}, err)
+	return err
 }

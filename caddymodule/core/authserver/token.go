@@ -55,7 +55,12 @@ type redeemed struct {
 	scope oauth.Scope
 	// refresh says whether a refresh token of the grant's generation goes out.
 	refresh bool
+	// again says that the refresh token was redeemed before, within the grace window.
+	again bool
 }
+
+// reasonRepeated is the reason of an oauth.EventToken for what was handed out before.
+const reasonRepeated = "repeated"
 
 func (s *Server) serveToken(w http.ResponseWriter, r *http.Request) {
 	e := oauth.Event{Kind: oauth.EventToken}
@@ -94,11 +99,14 @@ func (s *Server) tokenRequest(w http.ResponseWriter, r *http.Request, e *oauth.E
 		return nil, oauth.Errorf(oauth.CodeUnauthorizedClient, "the client is not registered for this grant type")
 	}
 	out, err := g.redeem(s, r.Context(), tokenRequest{client, p})
-	e.GrantID, e.Subject = out.grant.ID, out.grant.User.Subject
+	e.GrantID, e.Subject, e.Login, e.Resource = out.grant.ID, out.grant.User.Subject, out.grant.User.Login, out.grant.Resource
 	if err != nil {
 		return nil, err
 	}
-	e.Resource, e.Scope = out.grant.Resource, out.scope.String()
+	e.Scope = out.scope.String()
+	if out.again {
+		e.Reason = reasonRepeated
+	}
 	return s.tokenResponse(out)
 }
 

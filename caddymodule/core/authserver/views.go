@@ -49,7 +49,7 @@ func (s *Server) program(req authorizationRequest) pages.Program {
 }
 
 func pageResource(res Resource) pages.Resource {
-	return pages.Resource{Name: res.Name, URLs: res.URIs, Scopes: res.Scopes}
+	return pages.Resource{Name: res.Name, URLs: res.URIs, Scopes: res.AllScopes()}
 }
 
 // pageScopes are the scopes in words: the operator's, if there are any.

@@ -129,17 +129,7 @@ func deriveSigningKey(secret []byte, alg string) (any, error) {
 	case "HS256":
 		return derive(secret, "signing key HS256", sha256.Size)
 	case "ES256":
-		// A random scalar is out of range once in 2^32; then the next one is.
-		for i := range 8 {
-			scalar, err := derive(secret, fmt.Sprintf("signing key ES256 %d", i), 32)
-			if err != nil {
-				return nil, err
-			}
-			if k, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), scalar); err == nil {
-				return k, nil
-			}
-		}
-		return nil, errors.New("keys: no ES256 key can be derived from this secret")
+		return deriveES256(secret, "signing key ES256")
 	}
 	return nil, fmt.Errorf("keys: a key for %s can't be derived from a secret; use ES256, EdDSA or HS256, or keep the ring in the store", alg)
 }

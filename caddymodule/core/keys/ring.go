@@ -52,10 +52,12 @@ type Ring struct {
 
 	indexes [][]byte     // keys of PersonNames, the current one first
 	signing []signingKey // newest first
-	byKid   map[string]signingKey
-	jwks    []byte
-	data    ringData
-	sealing int // index in data.Seal of the key that seals
+	// assertion signs assertions, and is in none of the others.
+	assertion signingKey
+	byKid     map[string]signingKey
+	jwks      [2][]byte // without the keys of assertions, and with them
+	data      ringData
+	sealing   int // index in data.Seal of the key that seals
 }
 
 // ringData is the ring as it is stored.
@@ -127,7 +129,7 @@ func newRing(d ringData, now time.Time) (*Ring, error) {
 	}
 	public := jwk.NewSet()
 	for _, s := range d.Signing {
-		k, err := parseSigningKey(s)
+		k, err := parseSigningKey(s, oauth.AccessTokenType)
 		if err != nil {
 			return nil, err
 		}
@@ -141,11 +143,22 @@ func newRing(d ringData, now time.Time) (*Ring, error) {
 		}
 	}
 	slices.SortStableFunc(r.signing, func(a, b signingKey) int { return b.active.Compare(a.active) })
-	if r.jwks, err = json.Marshal(public); err != nil {
-		return nil, fmt.Errorf("keys: encoding the JWK set: %w", err)
+	for i := range r.jwks {
+		if i == withAssertions {
+			if err := r.addAssertionKeys(public, now); err != nil {
+				return nil, err
+			}
+		}
+		if r.jwks[i], err = json.Marshal(public); err != nil {
+			return nil, fmt.Errorf("keys: encoding the JWK set: %w", err)
+		}
 	}
 	return r, nil
 }
+
+// withAssertions is the index in Ring.jwks of the set that has the keys of
+// assertions too.
+const withAssertions = 1
 
 // sealingKey returns the index of the newest sealing key that is active, or of
 // the oldest one if the clock says that none is yet.
@@ -158,7 +171,8 @@ func sealingKey(d ringData, now time.Time) int {
 	return len(d.Seal) - 1
 }
 
-func parseSigningKey(d signingData) (signingKey, error) {
+// parseSigningKey reads a stored key, for tokens of one type.
+func parseSigningKey(d signingData, typ string) (signingKey, error) {
 	k, err := jwk.ParseKey(d.Key)
 	if err != nil {
 		return signingKey{}, fmt.Errorf("keys: reading a signing key: %w", err)
@@ -168,7 +182,7 @@ func parseSigningKey(d signingData) (signingKey, error) {
 		return signingKey{}, errors.New("keys: a signing key lacks its key id or has an unknown algorithm")
 	}
 	out := signingKey{kid: k.KeyID(), alg: alg, sign: k, active: d.Active}
-	if err := out.prepare(); err != nil {
+	if err := out.prepare(typ); err != nil {
 		return signingKey{}, fmt.Errorf("keys: reading a signing key: %w", err)
 	}
 	pub, err := k.PublicKey()
@@ -183,7 +197,7 @@ func parseSigningKey(d signingData) (signingKey, error) {
 
 // prepare makes what is the same for every token: turning a JWK into a key and
 // encoding the header each time costs as much as half a signature.
-func (k *signingKey) prepare() error {
+func (k *signingKey) prepare(typ string) error {
 	if err := k.sign.Raw(&k.raw); err != nil {
 		return err
 	}
@@ -192,7 +206,7 @@ func (k *signingKey) prepare() error {
 		return err
 	}
 	header, err := json.Marshal(map[string]string{
-		jws.AlgorithmKey: string(k.alg), jws.KeyIDKey: k.kid, jws.TypeKey: oauth.AccessTokenType,
+		jws.AlgorithmKey: string(k.alg), jws.KeyIDKey: k.kid, jws.TypeKey: typ,
 	})
 	k.header = base64.RawURLEncoding.EncodeToString(header) + "."
 	return err
@@ -215,18 +229,29 @@ func publish(set jwk.Set, k jwk.Key) error {
 }
 
 // JWKS returns the JWK set document (RFC 7517 §5): public keys only, each with
-// kid, alg and use. With a symmetric algorithm the set is empty.
-func (r *Ring) JWKS() []byte { return r.jwks }
+// kid, alg and use. They are those of access tokens, none if their algorithm is
+// symmetric, and after them those of assertions, where there are any.
+func (r *Ring) JWKS(assertions bool) []byte {
+	if assertions {
+		return r.jwks[withAssertions]
+	}
+	return r.jwks[0]
+}
 
 // Sign returns the claims as a compact JWS with typ at+jwt (RFC 9068 §2.1),
-// signed by the key that is active at now. The signature is jwx's; the parts are
-// joined here (RFC 7515 §7.1).
+// signed by the key that is active at now.
 func (r *Ring) Sign(now time.Time, claims oauth.AccessTokenClaims) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("keys: encoding claims: %w", err)
 	}
 	k := r.current(now)
+	return k.compact(payload)
+}
+
+// compact returns a payload as a compact JWS. The signature is jwx's; the parts are
+// joined here (RFC 7515 §7.1).
+func (k *signingKey) compact(payload []byte) (string, error) {
 	const longest = 344 // characters of a signature: RS256
 	token := make([]byte, 0, len(k.header)+base64.RawURLEncoding.EncodedLen(len(payload))+1+longest)
 	token = base64.RawURLEncoding.AppendEncode(append(token, k.header...), payload)
@@ -272,7 +297,7 @@ type KeyInfo struct {
 func (r *Ring) Describe() []KeyInfo {
 	infos := make([]KeyInfo, 0, len(r.data.Signing))
 	for _, d := range r.data.Signing {
-		k, err := parseSigningKey(d)
+		k, err := parseSigningKey(d, oauth.AccessTokenType)
 		if err != nil {
 			continue // newRing refused such a key
 		}

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/seal"
 )
 
@@ -46,7 +47,7 @@ func (m *Manager) addSigningKey(d *ringData, now, active time.Time) error {
 // switchAlgorithm adds a key that signs at once if the newest one is of
 // another algorithm than the configured one.
 func (m *Manager) switchAlgorithm(d *ringData, now time.Time) (bool, error) {
-	k, err := parseSigningKey(d.Signing[0])
+	k, err := parseSigningKey(d.Signing[0], oauth.AccessTokenType)
 	if err != nil {
 		return false, err
 	}

@@ -1,14 +1,14 @@
 package login
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
 )
 
 // People describes people by what is known about them. Somebody is among them
@@ -60,26 +60,27 @@ func (p Person) Named(names []string) Person {
 	if size <= maxGroups || p.GroupsOf != "" {
 		return p
 	}
-	p.Groups = slices.DeleteFunc(slices.Clone(p.Groups), func(g string) bool { return !slices.Contains(names, g) })
-	p.GroupsOf = digest(names)
+	p.Groups = Among(p.Groups, names)
+	p.GroupsOf = oauth.GroupsOf(names)
 	return p
+}
+
+// Among returns the groups that are named, in whatever case: a rule that denies
+// does not tell cases apart.
+func Among(groups, names []string) []string {
+	return slices.DeleteFunc(slices.Clone(groups), func(g string) bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(g, name) })
+	})
 }
 
 // Recalled returns a person of an earlier sign-in for rules that name these
 // groups. If other groups were named then, what they say of the person is not
 // known any more.
 func (p Person) Recalled(names []string) Person {
-	if p.GroupsOf != "" && p.GroupsOf != digest(names) {
+	if p.GroupsOf != "" && p.GroupsOf != oauth.GroupsOf(names) {
 		p.GroupsUnknown = true
 	}
 	return p
-}
-
-// digest is short and tells sets of names apart.
-func digest(names []string) string {
-	sorted := slices.Compact(slices.Sorted(slices.Values(names)))
-	sum := sha256.Sum256([]byte(strings.Join(sorted, "\x00")))
-	return base64.RawURLEncoding.EncodeToString(sum[:9])
 }
 
 // Check reports entries that can never match.

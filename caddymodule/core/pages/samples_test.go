@@ -142,7 +142,7 @@ func testTokens(v values) *Tokens {
 			{ID: "t2", Name: "Other", Resource: Resource{URLs: []string{"https://mcp.example.com/other"}}, Since: at, Expires: at.AddDate(0, 0, 7)},
 		},
 		Servers: []TokenServer{
-			{ID: "https://mcp.example.com/mcp", Resource: resource, Scopes: scopes},
+			{ID: "https://mcp.example.com/mcp", Resource: resource, Scopes: scopes, Proposed: []string{"files:write"}},
 			{ID: "https://mcp.example.com/other", Resource: Resource{URLs: []string{"https://mcp.example.com/other"}}, Scopes: scopes[1:]},
 		},
 		Days: []int{7, 30, 365},

@@ -1,6 +1,9 @@
 package pages
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Tokens is the part of [Account] about personal access tokens. Its forms post
 // flow and do: revoke (with grant), sign_in, or mint_token with name, resource,
@@ -37,6 +40,8 @@ type TokenServer struct {
 	ID       string
 	Resource Resource
 	Scopes   []Scope
+	// Proposed are the names of those that are chosen before anybody chooses.
+	Proposed []string
 }
 
 // NewToken is the page that shows a new personal access token, this once.
@@ -76,8 +81,14 @@ type tokenServerView struct {
 	ID       string
 	Key      int
 	Resource resourceView
-	Choices  []Scope
+	Choices  []choiceView
 	Lives    []lifeView
+}
+
+// choiceView is a scope that the token may have.
+type choiceView struct {
+	Scope
+	Proposed bool
 }
 
 // lifeView is how long a token may live.
@@ -106,7 +117,7 @@ func newTokensView(t *words, p *Tokens) *tokensView {
 		v := tokenServerView{ID: s.ID, Key: i, Resource: newResourceView(s.Resource)}
 		for j, scope := range t.scopes(s.Scopes) {
 			if scope.Name == s.Scopes[j].Name { // nobody chooses what can't be shown whole
-				v.Choices = append(v.Choices, scope)
+				v.Choices = append(v.Choices, choiceView{scope, slices.Contains(s.Proposed, scope.Name)})
 			}
 		}
 		for j, days := range p.Days {

@@ -247,10 +247,21 @@ func (g *Guard) accepts(t *Token) error {
 // refusals are the answers that differ by endpoint and by nothing else. They are
 // made once and never change.
 type refusals struct {
-	path string // of the endpoint
+	path     string // of the endpoint
+	metadata string // its URL
 	// missing is for a request without a token, malformed for one whose header is
 	// none, and bad for a token that was refused, and lacks the cause.
 	missing, malformed, bad *Denial
+}
+
+// StepUp returns the challenge to a call at a path whose token lacks scopes: all that
+// the operation needs, at once (MCP 2025-11-25, scope challenge handling).
+func (g *Guard) StepUp(requestPath string, scopes oauth.Scope) string {
+	c := Challenge{
+		ResourceMetadata: g.refusals[g.endpoint(requestPath)].metadata, Scope: scopes,
+		Error: oauth.CodeInsufficientScope, Description: "this call needs more scopes than the access token has",
+	}
+	return c.String()
 }
 
 func newRefusals(uri string, scopes oauth.Scope) refusals {
@@ -260,6 +271,7 @@ func newRefusals(uri string, scopes oauth.Scope) refusals {
 	}
 	return refusals{
 		path:      oauth.PathOf(uri),
+		metadata:  MetadataURL(uri),
 		missing:   challenge(http.StatusUnauthorized, "", "", errors.New("no token")),
 		malformed: challenge(http.StatusBadRequest, oauth.CodeInvalidRequest, "send one Authorization header with one bearer token", errMalformed),
 		bad: challenge(http.StatusUnauthorized, oauth.CodeInvalidToken,

@@ -11,15 +11,23 @@ import (
 // IdentityHeaders names the request headers that tell the upstream server who
 // calls, in canonical form. An empty name leaves that header out.
 type IdentityHeaders struct {
-	User, Email, Name, Client, Scope string
+	User, Email, Name, Client, Scope, Groups string
+	// Claims are further claims of tokens, each with a header of its own.
+	Claims []ClaimHeader
 	// Removed are further headers that never pass: those by which a proxy in
-	// front vouches for people, to the authorization server alone.
+	// front vouches for people, to the authorization server alone, and others that
+	// the host sets itself.
 	Removed []string
 }
+
+// ClaimHeader is a claim of tokens and the request header that tells it, in
+// canonical form.
+type ClaimHeader struct{ Claim, Header string }
 
 // DefaultIdentityHeaders are the names unless the configuration has others.
 var DefaultIdentityHeaders = IdentityHeaders{
 	User: "X-Mcp-User", Email: "X-Mcp-Email", Name: "X-Mcp-Name", Client: "X-Mcp-Client", Scope: "X-Mcp-Scope",
+	Groups: "X-Mcp-Groups",
 }
 
 // reservedNames and reservedPrefixes are headers that upstream servers commonly
@@ -73,14 +81,27 @@ func (n *IdentityHeaders) reserved(name string) bool {
 	if slices.Contains(proxied, name) {
 		return false
 	}
-	for _, own := range [...]string{n.User, n.Email, n.Name, n.Client, n.Scope} {
+	if strings.IndexByte(name, '_') >= 0 && (hasPrefix(name, "mcp-") || sameName(name, "last-event-id")) {
+		return true // what the gateway has checked under its own name
+	}
+	for _, own := range [...]string{n.User, n.Email, n.Name, n.Client, n.Scope, n.Groups} {
 		if own != "" && sameName(name, own) {
+			return true
+		}
+	}
+	for i := range n.Claims {
+		if sameName(name, n.Claims[i].Header) {
 			return true
 		}
 	}
 	same := func(other string) bool { return sameName(name, other) }
 	return slices.ContainsFunc(n.Removed, same) || slices.ContainsFunc(reservedNames, same) || slices.ContainsFunc(credentials, same) ||
-		slices.ContainsFunc(reservedPrefixes, func(p string) bool { return len(name) >= len(p) && sameName(name[:len(p)], p) })
+		slices.ContainsFunc(reservedPrefixes, func(p string) bool { return hasPrefix(name, p) })
+}
+
+// hasPrefix compares the beginning of a header name as folded.
+func hasPrefix(name, prefix string) bool {
+	return len(name) >= len(prefix) && sameName(name[:len(prefix)], prefix)
 }
 
 // sameName compares header names as folded. Header names are ASCII.
@@ -115,49 +136,6 @@ func keptOptions(values []string) []string {
 	}
 	return kept
 }
-
-// Values is room for the values that Set makes, so that they need none of their
-// own. It belongs to one request, for who handles that next may change them.
-type Values [5]string
-
-// Set adds the identity of a token to a sanitized request. A claim that the
-// token lacks leaves its header absent.
-func (n *IdentityHeaders) Set(h http.Header, t *Token, room *Values) {
-	for i, p := range [len(room)]struct{ name, value string }{
-		{n.User, t.Subject}, {n.Email, t.Email}, {n.Name, t.Name}, {n.Client, t.ClientID}, {n.Scope, t.Scope},
-	} {
-		if p.name != "" && p.value != "" {
-			room[i] = headerValue(p.value)
-			h[p.name] = room[i : i+1 : i+1]
-		}
-	}
-}
-
-// headerValue keeps a value on one line. Text beyond ASCII is percent-encoded
-// as UTF-8, because header values have no agreed encoding.
-func headerValue(s string) string {
-	odd := 0
-	for i := range len(s) {
-		if oddInHeader(s[i]) {
-			odd++
-		}
-	}
-	if odd == 0 {
-		return s
-	}
-	const digits = "0123456789ABCDEF"
-	out := make([]byte, 0, len(s)+2*odd)
-	for i := range len(s) {
-		if c := s[i]; oddInHeader(c) {
-			out = append(out, '%', digits[c>>4], digits[c&15])
-		} else {
-			out = append(out, c)
-		}
-	}
-	return string(out)
-}
-
-func oddInHeader(c byte) bool { return c < 0x20 || c >= 0x7f || c == '%' }
 
 // HasAccessToken reports whether a query carries an access_token parameter,
 // which is never accepted and must not be logged (OAuth 2.1 §5.1).

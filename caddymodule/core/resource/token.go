@@ -47,6 +47,35 @@ type Token struct {
 	Memo atomic.Value
 	// KeyID is of our key that signed it, and empty for tokens of other kinds.
 	KeyID string
+	// Raw are all claims of a token of another issuer, as JSON has them; nil for
+	// ours, whose claims are those above.
+	Raw map[string]any
+}
+
+// NewToken returns a token of ours with these claims, which have been checked.
+func NewToken(claims oauth.AccessTokenClaims) (*Token, error) {
+	t := &Token{AccessTokenClaims: claims, ClientKey: oauth.ClientKey(claims.ClientID)}
+	var ok bool
+	if t.Scopes, ok = oauth.ParseScope(t.Scope); !ok {
+		return nil, errors.New("the scope of the token is malformed")
+	}
+	// A token that says nothing of groups does not say that there are none.
+	t.GroupsUnknown = t.GroupsUnknown || t.GroupsOf == ""
+	return t, nil
+}
+
+// GroupsKnown reports whether the token would name each of some groups if its
+// user were in it; of is oauth.GroupsOf of their names. A token can be older than
+// the rules of now: then it was not asked about the groups that they name.
+func (t *Token) GroupsKnown(of string) bool {
+	return !t.GroupsUnknown && (t.Raw != nil || t.GroupsOf == oauth.GroupsOfAll || t.GroupsOf == of)
+}
+
+// GroupsOutdated reports whether a client that refreshes this token would get one
+// that knows more of the groups: it is of ours and was issued when other groups
+// were named. of is as for GroupsKnown.
+func (t *Token) GroupsOutdated(of string) bool {
+	return t.KeyID != "" && t.GroupsOf != oauth.GroupsOfAll && t.GroupsOf != of
 }
 
 // ExpiresAt is when the token ends, leeway included.
@@ -140,20 +169,20 @@ func (v *Verifier) parse(raw string) (*Token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Token{KeyID: read.Header.KeyID}
-	if err := json.Unmarshal(payload, &t.AccessTokenClaims); err != nil {
+	var claims oauth.AccessTokenClaims
+	if err := json.Unmarshal(payload, &claims); err != nil {
 		return nil, fmt.Errorf("the claims are malformed: %w", err)
 	}
+	t, err := NewToken(claims)
 	switch {
+	case err != nil:
+		return nil, err
 	case t.Issuer != v.Issuer:
 		return nil, errors.New("the token is of another issuer")
 	case t.Audience == "" || t.Subject == "" || t.ClientID == "" || t.GrantID == "" || t.Expires == 0 || t.IssuedAt == 0:
 		return nil, errors.New("the token lacks a claim")
 	}
-	if t.Scopes, ok = oauth.ParseScope(t.Scope); !ok {
-		return nil, errors.New("the scope is malformed")
-	}
-	t.ClientKey = oauth.ClientKey(t.ClientID)
+	t.KeyID = read.Header.KeyID
 	return t, nil
 }
 

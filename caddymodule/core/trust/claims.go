@@ -72,16 +72,7 @@ func parseClaims(text []byte) (claims, error) {
 }
 
 // find returns a claim by its name or by its path.
-func (c claims) find(name string) any {
-	if v, ok := c[name]; ok {
-		return v
-	}
-	head, rest, dotted := strings.Cut(name, ".")
-	if object, ok := c[head].(map[string]any); dotted && ok {
-		return claims(object).find(rest)
-	}
-	return nil
-}
+func (c claims) find(name string) any { return resource.FindClaim(c, name) }
 
 // text returns a claim that is a string, or nothing.
 func (c claims) text(name string) string {
@@ -125,15 +116,15 @@ func (c claims) seconds(name string) (int64, error) {
 
 // access makes of claims what is known in this house, or says why the token is
 // not good here. The signature has been checked, or the provider was asked.
-func (i *Issuer) access(c claims) (Access, error) {
+func (i *Issuer) access(c claims) (*resource.Token, error) {
 	if err := accessToken(c); err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	if err := i.audience(c); err != nil {
-		return Access{}, err
+		return nil, err
 	}
-	t := &resource.Token{AccessTokenClaims: oauth.AccessTokenClaims{
-		Issuer: i.cfg.Issuer, Audience: i.cfg.URIs[0],
+	t := &resource.Token{Raw: c, AccessTokenClaims: oauth.AccessTokenClaims{
+		Issuer: i.cfg.Issuer, Login: i.cfg.Issuer, Audience: i.cfg.URIs[0],
 		Name: printed(c.text(i.cfg.Claims.Name)), Email: printed(c.text(i.cfg.Claims.Email)), JWTID: printed(c.text("jti")),
 	}}
 	var errs [3]error
@@ -141,14 +132,14 @@ func (i *Issuer) access(c claims) (Access, error) {
 	t.NotBefore, errs[1] = c.seconds("nbf")
 	t.IssuedAt, errs[2] = c.seconds("iat")
 	if err := errors.Join(errs[:]...); err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	if t.Expires == 0 {
-		return Access{}, errors.New("it has no exp")
+		return nil, errors.New("it has no exp")
 	}
 	subject := c.text(i.cfg.Claims.User)
 	if !validSubject(subject) {
-		return Access{}, fmt.Errorf("the claim %s is no id of 1 to %d visible ASCII characters", i.cfg.Claims.User, maxSubject)
+		return nil, fmt.Errorf("the claim %s is no id of 1 to %d visible ASCII characters", i.cfg.Claims.User, maxSubject)
 	}
 	t.Subject = i.own(subject)
 	if client := i.client(c); validSubject(client) {
@@ -156,14 +147,14 @@ func (i *Issuer) access(c claims) (Access, error) {
 	}
 	var err error
 	if t.Scopes, err = i.scope(c); err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	t.Scope = t.Scopes.String()
-	a := Access{Token: t}
-	if err := i.describe(c, &a); err != nil {
-		return Access{}, err
+	t.AuthTime, _ = c.seconds("auth_time") // what is no time is not known
+	if err := i.describe(c, t); err != nil {
+		return nil, err
 	}
-	return a, i.checkTime(t)
+	return t, i.checkTime(t)
 }
 
 // own marks a name as the provider's. Neither names of other providers nor our
@@ -245,19 +236,19 @@ func (i *Issuer) scope(c claims) (oauth.Scope, error) {
 }
 
 // describe adds what rules want to know.
-func (i *Issuer) describe(c claims, a *Access) error {
+func (i *Issuer) describe(c claims, t *resource.Token) error {
 	groups, ok := c.list(i.cfg.Claims.Groups)
 	if !ok || len(groups) > maxGroups {
 		return fmt.Errorf("the claim %s is no list of groups", i.cfg.Claims.Groups)
 	}
-	a.Groups = groups
+	t.Groups = groups
 	// A token without the claim may be one that was asked for without the scope
 	// that brings it, and providers leave the groups of people out who have many
 	// (OpenID Connect Core §5.6.2). Only an empty list says that there are none.
 	elsewhere, _ := c["_claim_names"].(map[string]any)
 	_, left := elsewhere[i.cfg.Claims.Groups]
 	many, _ := c["hasgroups"].(bool)
-	a.GroupsUnknown = left || many || c.find(i.cfg.Claims.Groups) == nil
+	t.GroupsUnknown = left || many || c.find(i.cfg.Claims.Groups) == nil
 	says, said := c["email_verified"].(bool)
 	switch {
 	case c["email_verified"] == "true": // Cognito
@@ -266,7 +257,7 @@ func (i *Issuer) describe(c claims, a *Access) error {
 		said = true // whatever it is, it is not yes
 	}
 	// email_verified speaks of the claim email and no other.
-	a.EmailVerified = a.Token.Email != "" && (said && says && i.cfg.Claims.Email == "email" || !said && i.cfg.Claims.TrustEmail)
+	t.EmailVerified = t.Email != "" && (said && says && i.cfg.Claims.Email == "email" || !said && i.cfg.Claims.TrustEmail)
 	return nil
 }
 

@@ -25,20 +25,20 @@ func FuzzClaims(f *testing.F) {
 		if err != nil {
 			return
 		}
-		a, err := i.access(c)
+		token, err := i.access(c)
 		if err != nil {
 			return
 		}
-		id, own := strings.CutPrefix(a.Token.Subject, issuer+"|")
+		id, own := strings.CutPrefix(token.Subject, issuer+"|")
 		switch {
 		case !own || id == "" || strings.ContainsAny(id, " \r\n\x00"):
-			t.Errorf("the user is %q", a.Token.Subject)
-		case a.Token.ClientID != "" && !strings.HasPrefix(a.Token.ClientID, issuer+"|"):
-			t.Errorf("the client is %q", a.Token.ClientID)
-		case a.Token.Expires == 0 || a.Token.GrantID != "" || a.Token.Audience != "https://mcp.example/mcp":
-			t.Errorf("got %+v", a.Token)
-		case strings.ContainsAny(a.Token.Name+a.Token.Email+a.Token.Scope, "\r\n\x00"):
-			t.Errorf("a line breaks: %+v", a.Token)
+			t.Errorf("the user is %q", token.Subject)
+		case token.ClientID != "" && !strings.HasPrefix(token.ClientID, issuer+"|"):
+			t.Errorf("the client is %q", token.ClientID)
+		case token.Expires == 0 || token.GrantID != "" || token.Audience != "https://mcp.example/mcp":
+			t.Errorf("got %+v", token)
+		case strings.ContainsAny(token.Name+token.Email+token.Scope, "\r\n\x00"):
+			t.Errorf("a line breaks: %+v", token)
 		}
 	})
 }

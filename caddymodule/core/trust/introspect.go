@@ -77,33 +77,33 @@ func newAsker(c Config, where *discovery) *asker {
 // ago. Many callers with one token ask once, and none that gives up spoils it
 // for the others. Those of other networks have no part in what becomes of an
 // unknown token of one that is throttled.
-func (i *Issuer) introspect(ctx context.Context, raw string) (Access, error) {
+func (i *Issuer) introspect(ctx context.Context, raw string) (*resource.Token, error) {
 	m := i.asker.memory
 	q := m.about(ctx, raw)
 	if a := m.recall(q); a != nil {
 		return i.repeat(a)
 	}
 	if err := m.throttled(q); err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	ch := i.asker.flights.DoChan(string(q.sum[:])+q.network, func() (any, error) { return i.settle(q) })
 	select {
 	case <-ctx.Done():
-		return Access{}, fmt.Errorf("%w: %w", resource.ErrUnavailable, context.Cause(ctx))
+		return nil, fmt.Errorf("%w: %w", resource.ErrUnavailable, context.Cause(ctx))
 	case r := <-ch:
-		access, _ := r.Val.(Access) // the function returns nothing else
+		access, _ := r.Val.(*resource.Token) // the function returns nothing else
 		return access, r.Err
 	}
 }
 
 // settle asks the provider, when it is the token's turn.
-func (i *Issuer) settle(q question) (Access, error) {
+func (i *Issuer) settle(q question) (*resource.Token, error) {
 	ctx, cancel := i.asker.ctx()
 	defer cancel()
 	m := i.asker.memory
 	leave, err := m.enter(ctx, q)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	defer leave()
 	if a := m.recall(q); a != nil {
@@ -115,24 +115,24 @@ func (i *Issuer) settle(q question) (Access, error) {
 }
 
 // repeat returns an answer that is remembered.
-func (i *Issuer) repeat(a *answer) (Access, error) {
+func (i *Issuer) repeat(a *answer) (*resource.Token, error) {
 	if a.err != nil {
-		return Access{}, a.err
+		return nil, a.err
 	}
-	return a.access, i.checkTime(a.access.Token)
+	return a.access, i.checkTime(a.access)
 }
 
 // ask sends a token to the provider. Whatever goes wrong with that is no
 // verdict about the token, not even that the provider refuses us.
-func (i *Issuer) ask(ctx context.Context, raw string) (Access, error) {
+func (i *Issuer) ask(ctx context.Context, raw string) (*resource.Token, error) {
 	at := i.asker.opts.URL
 	if at == "" {
 		m, err := i.where.find(ctx)
 		if err != nil {
-			return Access{}, err
+			return nil, err
 		}
 		if at = m.IntrospectionEndpoint; at == "" {
-			return Access{}, fmt.Errorf("%w: the metadata names no introspection_endpoint", resource.ErrUnavailable)
+			return nil, fmt.Errorf("%w: the metadata names no introspection_endpoint", resource.ErrUnavailable)
 		}
 	}
 	resp, err := i.asker.client.Get(ctx, at, fetch.Request{
@@ -142,20 +142,20 @@ func (i *Issuer) ask(ctx context.Context, raw string) (Access, error) {
 		User: url.QueryEscape(i.asker.opts.ClientID), Password: url.QueryEscape(i.asker.opts.Secret),
 	})
 	if err != nil {
-		return Access{}, fmt.Errorf("%w: introspection: %w", resource.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: introspection: %w", resource.ErrUnavailable, err)
 	}
 	c, err := parseClaims(resp.Body)
 	if err != nil {
-		return Access{}, fmt.Errorf("%w: introspection: %w", resource.ErrUnavailable, err)
+		return nil, fmt.Errorf("%w: introspection: %w", resource.ErrUnavailable, err)
 	}
 	active, ok := c["active"].(bool)
 	switch {
 	case !ok:
-		return Access{}, fmt.Errorf("%w: introspection: the answer does not say whether the token is active", resource.ErrUnavailable)
+		return nil, fmt.Errorf("%w: introspection: the answer does not say whether the token is active", resource.ErrUnavailable)
 	case !active:
-		return Access{}, errors.New("it is not active")
+		return nil, errors.New("it is not active")
 	case c["iss"] != nil && c.text("iss") != i.cfg.Issuer:
-		return Access{}, errors.New("it is of another issuer")
+		return nil, errors.New("it is of another issuer")
 	}
 	return i.access(c)
 }

@@ -64,25 +64,14 @@ type Config struct {
 	Claims Claims
 	// Introspection, unless nil, has every token checked by the provider.
 	Introspection *Introspection
-	// Permit decides whether somebody may come in. The default is everybody.
-	Permit func(Access) bool
+	// Permit decides whether the user of a good token may come in. Its subject and
+	// client are those of the provider, with its name and | before them. The
+	// default is everybody.
+	Permit func(*resource.Token) bool
 	// Now is the clock. The default is time.Now.
 	Now func() time.Time
 	// Client is what fetches. The default is one for configured addresses.
 	Client *fetch.Client
-}
-
-// Access is what a good token says.
-type Access struct {
-	// Token is the token as it is known in this house: the subject and the
-	// client are those of the provider, with its name and | before them.
-	Token *resource.Token
-	// EmailVerified says that the provider vouches for the address.
-	EmailVerified bool
-	// Groups are the user's. GroupsUnknown says that the token does not have them,
-	// or not all of them.
-	Groups        []string
-	GroupsUnknown bool
 }
 
 // Issuer checks the access tokens of one provider. It is safe for concurrent
@@ -190,14 +179,14 @@ func (i *Issuer) Verify(ctx context.Context, raw string) (*resource.Token, error
 	if i.asker != nil {
 		check = i.introspect
 	}
-	a, err := check(ctx, raw)
+	t, err := check(ctx, raw)
 	if err != nil {
 		return nil, fmt.Errorf("a token of %s: %w", i.cfg.Issuer, err)
 	}
-	if i.cfg.Permit != nil && !i.cfg.Permit(a) {
-		return a.Token, fmt.Errorf("a token of %s: %w", i.cfg.Issuer, resource.ErrForbidden)
+	if i.cfg.Permit != nil && !i.cfg.Permit(t) {
+		return t, fmt.Errorf("a token of %s: %w", i.cfg.Issuer, resource.ErrForbidden)
 	}
-	return a.Token, nil
+	return t, nil
 }
 
 // checkTime judges what changes while a token is remembered.

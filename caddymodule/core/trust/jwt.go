@@ -13,7 +13,7 @@ import (
 
 // verified is a token that was checked before, with the key that signed it.
 type verified struct {
-	access   Access
+	access   *resource.Token
 	kid, alg string
 	by       jose.Key
 }
@@ -21,58 +21,58 @@ type verified struct {
 // verifyJWT checks a token by RFC 9068 §4, with the options that make up for
 // providers that are older than it. A token is checked once; after that only
 // what changes: the time, and whether its key is still published.
-func (i *Issuer) verifyJWT(ctx context.Context, raw string) (Access, error) {
+func (i *Issuer) verifyJWT(ctx context.Context, raw string) (*resource.Token, error) {
 	sum := resource.Sum(raw)
 	if v, ok := i.known.GetIfPresent(sum); ok {
 		return i.again(ctx, v)
 	}
 	read, err := jose.ReadCompact(raw)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	h := read.Header
 	switch {
 	case h.HasType(oauth.AccessTokenType):
 	case i.cfg.PlainJWT && h.HasType("jwt", ""):
 	default:
-		return Access{}, fmt.Errorf("its type is %q, not %s", h.Type, oauth.AccessTokenType)
+		return nil, fmt.Errorf("its type is %q, not %s", h.Type, oauth.AccessTokenType)
 	}
 	if !slices.Contains(i.cfg.Algorithms, h.Algorithm) {
-		return Access{}, errors.New("its algorithm is not one that is accepted")
+		return nil, errors.New("its algorithm is not one that is accepted")
 	}
 	keys, err := i.keys(ctx, h.KeyID, h.Algorithm)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	payload, by, err := jose.VerifyBy(raw, keys)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	c, err := parseClaims(payload)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	if iss := c.text("iss"); iss != i.cfg.Issuer {
-		return Access{}, errors.New("it is of another issuer")
+		return nil, errors.New("it is of another issuer")
 	}
 	a, err := i.access(c)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	i.known.Set(sum, &verified{access: a, kid: h.KeyID, alg: h.Algorithm, by: by})
 	return a, nil
 }
 
 // again checks a token that is remembered.
-func (i *Issuer) again(ctx context.Context, v *verified) (Access, error) {
+func (i *Issuer) again(ctx context.Context, v *verified) (*resource.Token, error) {
 	keys, err := i.keys(ctx, v.kid, v.alg)
 	if err != nil {
-		return Access{}, err
+		return nil, err
 	}
 	if !slices.ContainsFunc(keys, v.by.Equal) {
-		return Access{}, errors.New("its key was withdrawn")
+		return nil, errors.New("its key was withdrawn")
 	}
-	return v.access, i.checkTime(v.access.Token)
+	return v.access, i.checkTime(v.access)
 }
 
 // keys finds the provider's keys. That they can't be had is no verdict.

@@ -49,7 +49,7 @@ type memory struct {
 
 // answer is what the provider said about a token, and for how long it counts.
 type answer struct {
-	access     Access
+	access     *resource.Token
 	err        error
 	from, till time.Time
 }
@@ -90,7 +90,7 @@ func (m *memory) recall(q question) *answer {
 }
 
 // learn remembers an answer. An outage is none.
-func (m *memory) learn(q question, access Access, err error, remember time.Duration) {
+func (m *memory) learn(q question, access *resource.Token, err error, remember time.Duration) {
 	now := m.now()
 	switch {
 	case err == nil:

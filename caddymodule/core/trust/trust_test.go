@@ -182,9 +182,10 @@ func (p *provider) token(t testing.TB, edits ...any) string {
 
 func TestGoodToken(t *testing.T) {
 	p := newProvider(t)
-	var who trust.Access
-	i := p.issuer(t, func(c *trust.Config) { c.Permit = func(a trust.Access) bool { who = a; return true } })
-	raw := p.token(t, "email", "u1@example.com", "email_verified", true, "name", "User One", "groups", []string{"staff", "dev"})
+	var who *resource.Token
+	i := p.issuer(t, func(c *trust.Config) { c.Permit = func(a *resource.Token) bool { who = a; return true } })
+	raw := p.token(t, "email", "u1@example.com", "email_verified", true, "name", "User One", "groups", []string{"staff", "dev"},
+		"auth_time", 1_700_000_000, "realm", map[string]any{"roles": []string{"r"}})
 	if !i.Recognizes(raw) {
 		t.Fatal("not recognized")
 	}
@@ -196,6 +197,10 @@ func TestGoodToken(t *testing.T) {
 		if got.Subject != issuer+"|u1" || got.ClientID != issuer+"|c1" || got.Scope != "read write" || len(got.Scopes) != 2 ||
 			got.Audience != mcp || got.Issuer != issuer || got.Email != "u1@example.com" || got.Name != "User One" || got.GrantID != "" {
 			t.Errorf("got %+v", got)
+		}
+		roles, _ := got.Claim("realm.roles").([]any)
+		if got.Login != issuer || got.AuthTime != 1_700_000_000 || got.Claim("sub") != issuer+"|u1" || len(roles) != 1 || !got.GroupsKnown("any") {
+			t.Errorf("for policy: %+v", got)
 		}
 		if !who.EmailVerified || strings.Join(who.Groups, " ") != "staff dev" || who.GroupsUnknown {
 			t.Errorf("who: %+v", who)
@@ -345,7 +350,7 @@ func TestOptions(t *testing.T) {
 		c.Claims = trust.Claims{
 			User: "oid", Name: "display", Email: "mail", Groups: "realm_access.roles", Client: "cid", Scope: "https://x.example/scope", TrustEmail: true,
 		}
-		c.Permit = func(a trust.Access) bool { return a.EmailVerified && len(a.Groups) == 2 }
+		c.Permit = func(a *resource.Token) bool { return a.EmailVerified && len(a.Groups) == 2 }
 	})
 	more := []any{
 		"oid", "o-1", "display", "One", "mail", "one@example.com", "cid", "web", "https://x.example/scope",
@@ -399,7 +404,7 @@ func TestEmailVerified(t *testing.T) {
 		var got bool
 		i := p.issuer(t, func(c *trust.Config) {
 			c.Claims = tt.claim
-			c.Permit = func(a trust.Access) bool { got = a.EmailVerified; return true }
+			c.Permit = func(a *resource.Token) bool { got = a.EmailVerified; return true }
 		})
 		if _, err := i.Verify(t.Context(), p.token(t, "email", "a@b.example", "mail", "a@b.example", "email_verified", tt.says)); err != nil || got != tt.want {
 			t.Errorf("%v, %+v: %t, %v", tt.says, tt.claim, got, err)
@@ -412,8 +417,8 @@ func TestEmailVerified(t *testing.T) {
 // scope that the groups come with.
 func TestGroupsLeftOut(t *testing.T) {
 	p := newProvider(t)
-	var who trust.Access
-	see := func(c *trust.Config) { c.Permit = func(a trust.Access) bool { who = a; return true } }
+	var who *resource.Token
+	see := func(c *trust.Config) { c.Permit = func(a *resource.Token) bool { who = a; return true } }
 	flat := p.issuer(t, see)
 	deep := p.issuer(t, func(c *trust.Config) { see(c); c.Claims.Groups = "realm_access.roles" })
 	for _, tt := range []struct {

@@ -32,6 +32,8 @@ type goClient struct {
 	// person, unless nil, does at the browser what the pages of a sign-in ask
 	// for, and returns what the program is called back with.
 	person func(authorize string) url.Values
+	// retries are those of a stream that broke; -1 for none.
+	retries int
 }
 
 // goKnown says how the gateway knows the program.
@@ -60,7 +62,7 @@ func byOperator(id, secret string) goKnown {
 // otherwise.
 func newGoClient(t *testing.T, endpoint string, known ...goKnown) *goClient {
 	t.Helper()
-	c := &goClient{endpoint: endpoint, rec: newRecorder(), results: make(chan url.Values, 1)}
+	c := &goClient{endpoint: endpoint, rec: newRecorder(), results: make(chan url.Values, 1), retries: -1}
 	c.callback = httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		c.results <- r.URL.Query()
 	}))
@@ -127,7 +129,7 @@ func (c *goClient) connect(t *testing.T, revision string) *mcp.ClientSession {
 	// Not a shorter context: the SDK's SSE stream lives as long as it.
 	ctx := t.Context()
 	var transport mcp.Transport = &mcp.StreamableClientTransport{
-		Endpoint: c.endpoint, HTTPClient: c.http(), OAuthHandler: c.handler, MaxRetries: -1,
+		Endpoint: c.endpoint, HTTPClient: c.http(), OAuthHandler: c.handler, MaxRetries: c.retries,
 	}
 	if strings.HasSuffix(c.endpoint, "/sse") {
 		// The SDK's SSE transport knows no OAuth; its HTTP client can.

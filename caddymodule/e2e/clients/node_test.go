@@ -89,6 +89,7 @@ type command struct {
 	Token    string         `json:"token,omitempty"`
 	Document string         `json:"document,omitempty"`
 	Key      any            `json:"key,omitempty"`
+	Session  string         `json:"session,omitempty"`
 }
 
 // answer is a line that a script writes.
@@ -96,6 +97,7 @@ type answer struct {
 	Do        string         `json:"do"`
 	OK        bool           `json:"ok"`
 	Error     string         `json:"error"`
+	Code      any            `json:"code"` // a JSON-RPC code, or a word of the SDK
 	Result    map[string]any `json:"result"`
 	Exchanges exchanges      `json:"exchanges"`
 }

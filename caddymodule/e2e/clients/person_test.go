@@ -31,21 +31,27 @@ func attended(t *testing.T, options ...string) *gatewaytest.Gateway {
 // attendedIn is attended with further environment variables.
 func attendedIn(t *testing.T, env []string, options ...string) *gatewaytest.Gateway {
 	t.Helper()
+	caddyfile, needs := attendedFile(t, configured(t, options...))
+	return gatewaytest.Start(t, gatewaytest.Options{Caddyfile: caddyfile, Env: append(needs, env...)})
+}
+
+// attendedFile makes one of the harness's Caddyfiles that of an attended gateway,
+// which needs the environment returned.
+func attendedFile(t *testing.T, caddyfile string) (text string, env []string) {
+	t.Helper()
 	hash, err := bcrypt.GenerateFromPassword([]byte(personPassword), bcrypt.MinCost)
 	if err != nil {
 		t.Fatal(err)
 	}
-	before, rest, ok := strings.Cut(configured(t, options...), "\t\tlogin auto {\n")
+	before, rest, ok := strings.Cut(caddyfile, "\t\tlogin auto {\n")
 	_, after, ok2 := strings.Cut(rest, "\t\t}\n")
 	if !ok || !ok2 {
 		t.Fatal("the harness's Caddyfile has changed: adapt attended")
 	}
 	after = strings.Replace(after, "\t\tpublic ", "\t\tpersonal_access_tokens\n\t\tpublic ", 1)
-	return gatewaytest.Start(t, gatewaytest.Options{
-		Caddyfile: strings.Replace(before, "\t\tdevelopment\n", "", 1) +
+	return strings.Replace(before, "\t\tdevelopment\n", "", 1) +
 			"\t\tlogin password {\n\t\t\tuser alice {env.HASH} {\n\t\t\t\temail alice@example.com\n\t\t\t}\n\t\t}\n" + after,
-		Env: append([]string{"HASH=" + string(hash), "CLIENT_SECRET=" + clientSecret}, env...),
-	})
+		[]string{"HASH=" + string(hash), "CLIENT_SECRET=" + clientSecret}
 }
 
 // clientSecret is the secret of confidential clients of the configuration.

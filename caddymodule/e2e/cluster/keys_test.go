@@ -11,22 +11,29 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
 
-// signingKeys lists the ids of the keys that a node publishes, newest first.
+// signingKeys lists the ids of the keys of access tokens that a node publishes,
+// newest first.
 func signingKeys(tb testing.TB, node *gatewaytest.Gateway) []string {
 	tb.Helper()
-	r := gatewaytest.Send(tb, http.MethodGet, node.URL+"/oauth/jwks.json", "")
-	wantStatus(tb, r, http.StatusOK)
-	var set struct {
-		Keys []struct {
-			KeyID string `json:"kid"`
-		} `json:"keys"`
+	type key struct {
+		KeyID string `json:"kid"`
 	}
-	if err := json.Unmarshal([]byte(r.Body), &set); err != nil {
-		tb.Fatal(err)
+	var set struct {
+		Keys []key `json:"keys"`
+	}
+	var own []key
+	for address, into := range map[string]any{node.URL + "/oauth/jwks.json": &set, "http://" + node.Admin + "/mcp_auth/keys": &own} {
+		r := gatewaytest.Send(tb, http.MethodGet, address, "")
+		wantStatus(tb, r, http.StatusOK)
+		if err := json.Unmarshal([]byte(r.Body), into); err != nil {
+			tb.Fatal(err)
+		}
 	}
 	var ids []string
 	for _, k := range set.Keys {
-		ids = append(ids, k.KeyID)
+		if slices.Contains(own, k) { // and not one of assertions
+			ids = append(ids, k.KeyID)
+		}
 	}
 	return ids
 }

@@ -1,6 +1,7 @@
 package enforce_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -101,8 +102,11 @@ func smuggle(target, lines string) string {
 	if strings.Contains(lines, "Transfer-Encoding") {
 		return head + lines + "\n"
 	}
-	return head + "Content-Length: 2\n" + lines + "\n{}"
+	return head + fmt.Sprintf("Content-Length: %d\n", len(ping)) + lines + "\n" + ping
 }
+
+// ping is a message for those who read it.
+const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 
 func TestIdentityHeaderNames(t *testing.T) {
 	u := newUpstream(t, nil)

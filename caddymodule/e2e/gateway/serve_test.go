@@ -93,7 +93,7 @@ func checkWelcome(t *testing.T, c *command, origin string) {
 		}
 	}
 	for line := range strings.Lines(c.stderr.String()) {
-		if !strings.Contains(line, `"level":"info"`) || !strings.Contains(line, `"logger":"mcp_auth`) {
+		if !strings.Contains(line, `"level":"info"`) || !strings.Contains(line, `"logger":"mcp_auth`) && !strings.Contains(line, `"logger":"http.handlers.mcp_auth.audit"`) {
 			t.Errorf("it logs: %s", line)
 		}
 	}

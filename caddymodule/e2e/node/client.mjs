@@ -19,11 +19,15 @@ let provider = new MemoryProvider(redirectUrl, wire.fetch);
 let client;
 let transport;
 
-/** Connects anew, with a sign-in if the server asks for one: a transport that saw a 401 is spent. */
-async function connect() {
+/**
+ * Connects anew, with a sign-in if the server asks for one: a transport that saw a 401 is spent. With a session, it goes
+ * on with that instead of opening one.
+ */
+async function connect({ session } = {}) {
   await client?.close();
+  const resumed = session && { sessionId: session, protocolVersion: '2025-11-25' };
   for (let attempt = 0; ; attempt++) {
-    transport = new sdk.transports[kind](new URL(endpoint), { authProvider: provider, fetch: wire.fetch });
+    transport = new sdk.transports[kind](new URL(endpoint), { authProvider: provider, fetch: wire.fetch, ...resumed });
     client = new sdk.Client({ name: 'caddy-mcp-auth-e2e', version: '1.0.0' }, sdk.options);
     client.onerror = () => {}; // what matters comes back as a rejection
     try {
@@ -34,7 +38,11 @@ async function connect() {
       await signIn();
     }
   }
-  return { protocol: transport.protocolVersion ?? transport._protocolVersion, tokens: shown(provider.tokens()) };
+  return {
+    protocol: transport.protocolVersion ?? transport._protocolVersion,
+    session: transport.sessionId,
+    tokens: shown(provider.tokens()),
+  };
 }
 
 /** Hands the SDK what the browser came back with. */

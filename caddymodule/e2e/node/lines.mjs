@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 
 /**
  * Reads one JSON command a line, such as {"do":"call","tool":"hello"}, and answers each with one JSON
- * line: {"do", "ok", "error", "result", "exchanges"}, where exchanges are the HTTP requests since the
+ * line: {"do", "ok", "error", "code", "result", "exchanges"}, where exchanges are the HTTP requests since the
  * last answer. It ends the process with its input.
  */
 export async function serve(commands, wire) {
@@ -15,6 +15,7 @@ export async function serve(commands, wire) {
       answer.result = await commands[command.do](command);
     } catch (error) {
       answer.ok = false;
+      answer.code = error.code;
       answer.error = `${error.name}: ${error.message}${error.cause ? `: ${JSON.stringify(error.cause)}` : ''}`;
     }
     answer.exchanges = wire.exchanges.splice(0);

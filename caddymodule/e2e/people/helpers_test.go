@@ -274,13 +274,16 @@ func (l logLine) text(key string) string {
 	return s
 }
 
+// eventLoggers are those of steps of the protocol, audited or not.
+var eventLoggers = []string{"mcp_auth", "http.handlers.mcp_auth.audit"}
+
 // eventLines returns the lines that the gateway wrote about steps of the
 // protocol, those of these kinds or all.
 func eventLines(g *gatewaytest.Gateway, kinds ...string) []logLine {
 	var all []logLine
 	for text := range strings.Lines(g.Logs()) {
 		var l logLine
-		if json.Unmarshal([]byte(text), &l) != nil || l.text("logger") != "mcp_auth" || l.text("request_id") == "" {
+		if json.Unmarshal([]byte(text), &l) != nil || !slices.Contains(eventLoggers, l.text("logger")) || l.text("request_id") == "" {
 			continue
 		}
 		if len(kinds) == 0 || slices.Contains(kinds, l.text("msg")) {

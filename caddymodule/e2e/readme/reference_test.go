@@ -39,10 +39,12 @@ type table struct {
 }
 
 const (
-	signInFile = "docs/signing-in.md"
-	tokensFile = "docs/tokens.md"
-	pgFile     = "docs/store-postgres.md"
-	redisFile  = "docs/store-redis.md"
+	signInFile   = "docs/signing-in.md"
+	tokensFile   = "docs/tokens.md"
+	identityFile = "docs/identity.md"
+	policyFile   = "docs/policy.md"
+	pgFile       = "docs/store-postgres.md"
+	redisFile    = "docs/store-redis.md"
 )
 
 // inApp is a Caddyfile with options of the global option.
@@ -63,6 +65,7 @@ var readmeTables = []table{
 	{readmeFile, "`client`", "client", inApp("client x {\nzzz\n}")},
 	{readmeFile, "`store embedded`", "", inApp("store embedded {\nzzz\n}")},
 	{readmeFile, "Directive `mcp_auth`", "", inSite("zzz")},
+	{identityFile, "`assertion`", "assertion", inSite("assertion {\nzzz\n}")},
 	{tokensFile, "`trust`", "trust", inSite("trust https://a.example {\nzzz\n}")},
 	{tokensFile, "`introspection`", "introspection", inSite("trust https://a.example {\nintrospection {\nzzz\n}\n}")},
 }
@@ -149,7 +152,8 @@ func TestJSONNames(t *testing.T) {
 			jsonFields("", reflect.TypeFor[caddymodule.App]()), jsonFields("store.", reflect.TypeFor[embedded.Module]()),
 			jsonFields("", reflect.TypeFor[caddymodule.Handler]()),
 		)
-		compareJSON(t, fields, append(readmeTables, table{document: readmeFile, heading: "What the server behind it learns"}))
+		compareJSON(t, fields, append(readmeTables,
+			table{document: readmeFile, heading: "What the server behind it learns"}, table{document: policyFile, heading: "Rules in JSON"}))
 	})
 	for name, login := range logins {
 		t.Run("login "+name, func(t *testing.T) {

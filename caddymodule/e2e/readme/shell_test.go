@@ -104,15 +104,24 @@ func checkWalkthrough(t *testing.T, g *gatewaytest.Gateway, out string) {
 	checkLogs(t, g.Logs(), "register", "authorize", "token", "call", "dev_token")
 }
 
-// checkLogs holds the log of a whole flow against the names that the README
-// gives: every kind of line, every field. The kinds given must be there.
+// checkLogs holds the log of a whole flow against the names that the documents
+// give: every kind of line, every field. The kinds given must be there.
 func checkLogs(t *testing.T, logs string, kindsWanted ...string) {
 	t.Helper()
 	names := code(section(t, readmeFile, "Operating it"))
 	kinds := map[string]bool{}
 	for line := range strings.Lines(logs) {
 		var entry map[string]any
-		if json.Unmarshal([]byte(line), &entry) != nil || entry["logger"] != "mcp_auth" {
+		if json.Unmarshal([]byte(line), &entry) != nil {
+			continue
+		}
+		switch entry["logger"] {
+		case auditLogger:
+			kinds[entry["msg"].(string)] = true
+			checkAuditLine(t, entry)
+			continue
+		case "mcp_auth":
+		default:
 			continue
 		}
 		kind, _ := entry["msg"].(string)

@@ -3,7 +3,6 @@ package spec_test
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,59 +24,9 @@ func run(t *testing.T, list []requirement) {
 }
 
 // suite stands in for a test where a gateway is shared by many.
-var suite suiteTB
+var suite gatewaytest.Suite
 
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if suite.finish() && code == 0 {
-		code = 1
-	}
-	os.Exit(code)
-}
-
-// suiteTB is a testing.TB that lasts until the last test has ended. It has the
-// methods that gatewaytest calls.
-type suiteTB struct {
-	testing.TB
-	mu       sync.Mutex
-	cleanups []func()
-	failed   bool
-}
-
-func (s *suiteTB) Helper() {}
-
-func (s *suiteTB) Fatal(args ...any) { panic(fmt.Sprint(args...)) }
-
-func (s *suiteTB) Error(args ...any) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.failed = true
-	fmt.Fprintln(os.Stderr, args...)
-}
-
-func (s *suiteTB) Errorf(format string, args ...any) { s.Error(fmt.Sprintf(format, args...)) }
-
-func (s *suiteTB) Cleanup(f func()) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.cleanups = append(s.cleanups, f)
-}
-
-func (s *suiteTB) TempDir() string {
-	dir, err := os.MkdirTemp("", "spec")
-	if err != nil {
-		s.Fatal(err)
-	}
-	s.Cleanup(func() { _ = os.RemoveAll(dir) }) // a leftover in the temporary folder harms nobody
-	return dir
-}
-
-func (s *suiteTB) finish() (failed bool) {
-	for _, f := range slices.Backward(s.cleanups) {
-		f()
-	}
-	return s.failed
-}
+func TestMain(m *testing.M) { os.Exit(suite.Main(m)) }
 
 // Clients of the configuration. The id and the secret of the first one have
 // every character that Basic authentication can get wrong.

@@ -1,0 +1,197 @@
+package caddymodule
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/klauspost/compress/zstd"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/mcp"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/policy"
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
+)
+
+// maxList bounds an answer that is filtered, and an event of one, in bytes.
+const maxList = 32 << 20
+
+// listFilter takes out of the server's lists what the caller may not call. An
+// answer in JSON is held back until it is whole; a stream goes on event by event.
+type listFilter struct {
+	rules   *policy.Policy
+	who     policy.Caller
+	ctx     context.Context //nolint:containedctx // of the call that it belongs to
+	private bool            // the revision knows cacheScope
+
+	state  filterState
+	status int
+	whole  bytes.Buffer
+	events *mcp.EventFilter
+	failed error
+}
+
+type filterState uint8
+
+const (
+	filterIdle   filterState = iota // the answer has no list
+	filterWhole                     // it is held back
+	filterEvents                    // it is a stream
+)
+
+// listFilterFor returns the filter of a call, or nil if no list can be in its
+// answer. A GET has them too: HTTP+SSE answers there, and a stream that was
+// resumed. The server is asked for an answer that is not compressed.
+func (h *Handler) listFilterFor(c *call, r *http.Request, t *resource.Token) *listFilter {
+	if h.rules == nil || !h.reads || h.rules.DryRun() {
+		return nil
+	}
+	asked := c.said != nil && slices.ContainsFunc(c.said.Messages, func(m mcp.Message) bool { _, is := m.List(); return is })
+	if !asked && r.Method != http.MethodGet {
+		return nil
+	}
+	if asked || speaksStreamable(r.Header) {
+		r.Header.Set("Accept-Encoding", "identity")
+		r.Header.Del("Range")
+	}
+	return &listFilter{
+		rules: h.rules, who: h.newCaller(t, r), ctx: c.tellOf(r, t),
+		private: mcp.Mirrors(r.Header.Get("Mcp-Protocol-Version")),
+	}
+}
+
+// tellOf is the context in which entries of lists are judged. What the call itself
+// said stays what placeholders say.
+func (c *call) tellOf(r *http.Request, t *resource.Token) context.Context {
+	if c.said == nil { // a GET
+		new(said).tell(r, t)
+	}
+	return r.Context()
+}
+
+// keep reports whether the caller could call an entry of a list.
+func (f *listFilter) keep(l mcp.List, name string) bool {
+	return f.rules.Visible(f.ctx, &f.who, l, name)
+}
+
+func (f *listFilter) rewrite(message []byte) ([]byte, error) {
+	return mcp.FilterAnswer(message, f.keep, f.private)
+}
+
+// begin looks at the head of an answer, and reports whether it is to be held back. The
+// answer to a POST is an event stream or one message, whatever the server calls it:
+// clients may not look. A GET has lists in streams only.
+func (f *listFilter) begin(g *responseGuard, status int, mediaType string) bool {
+	h := g.Header()
+	switch {
+	case g.events && h.Get("Content-Encoding") != "":
+		f.failed = errors.New("the server compressed an event stream although it was asked not to")
+	case g.events:
+		f.state = filterEvents
+		f.events = mcp.NewEventFilter(&g.ResponseWriterWrapper, maxList, f.rewrite)
+		h.Del("Content-Length")
+		return false
+	case g.request.Method != http.MethodPost || status >= http.StatusBadRequest && mediaType != "application/json":
+		return false
+	}
+	f.state, f.status = filterWhole, status
+	return true
+}
+
+// Write takes a part of the answer.
+func (f *listFilter) Write(p []byte) (int, error) {
+	if f.state == filterEvents {
+		n, err := f.events.Write(p)
+		if err != nil {
+			f.failed = err
+		}
+		return n, err
+	}
+	if f.failed == nil && f.whole.Len()+len(p) > maxList {
+		f.failed = errListTooLong
+		f.whole = bytes.Buffer{}
+	}
+	if f.failed == nil {
+		f.whole.Write(p)
+	}
+	return len(p), nil
+}
+
+var errListTooLong = fmt.Errorf("the list is longer than %d bytes", maxList)
+
+// finish sends what was held back.
+func (f *listFilter) finish(g *responseGuard) {
+	if f.state == filterEvents {
+		f.failed = errors.Join(f.failed, f.events.Close())
+		return
+	}
+	out, err := f.answer(g.Header())
+	if f.failed = errors.Join(f.failed, err); f.failed != nil {
+		g.replace(http.StatusBadGateway, oauth.CodeServerError,
+			"the MCP server behind this gateway answered with a list that the gateway can't read: its operator finds the reason in the log")
+		return
+	}
+	h := g.Header()
+	h.Set("Content-Length", strconv.Itoa(len(out)))
+	g.ResponseWriterWrapper.WriteHeader(f.status)
+	_, _ = g.ResponseWriterWrapper.Write(out) // the client is gone if this fails
+	g.size = int64(len(out))
+}
+
+// answer is the whole answer without what the caller may not call. It changes the
+// headers if the answer changes.
+func (f *listFilter) answer(h http.Header) ([]byte, error) {
+	if f.failed != nil || f.whole.Len() == 0 {
+		return nil, f.failed
+	}
+	text, err := decoded(f.whole.Bytes(), h.Get("Content-Encoding"))
+	if err != nil {
+		return nil, err
+	}
+	out, err := f.rewrite(text)
+	if err != nil {
+		return nil, fmt.Errorf("reading a list: %w", err)
+	}
+	for _, name := range []string{"Content-Encoding", "Etag", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest"} {
+		h.Del(name)
+	}
+	return out, nil
+}
+
+// decoded undoes a compression that the server was asked not to use.
+func decoded(body []byte, encoding string) ([]byte, error) {
+	var from io.Reader
+	switch encoding {
+	case "", "identity":
+		return body, nil
+	case "gzip", "x-gzip":
+		z, err := gzip.NewReader(bytes.NewReader(body))
+		if err != nil {
+			return nil, fmt.Errorf("reading a compressed answer: %w", err)
+		}
+		from = z
+	case "zstd":
+		z, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxList))
+		if err != nil {
+			return nil, fmt.Errorf("reading a compressed answer: %w", err)
+		}
+		defer z.Close()
+		from = z
+	default:
+		return nil, fmt.Errorf("the server compressed the list with %.32q although it was asked not to", encoding)
+	}
+	out, err := io.ReadAll(io.LimitReader(from, maxList+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading a compressed answer: %w", err)
+	}
+	if len(out) > maxList {
+		return nil, errListTooLong
+	}
+	return out, nil
+}

@@ -212,14 +212,11 @@ func TestAlgorithms(t *testing.T) {
 	}
 }
 
-// publicKeys checks that nothing but public keys of these ids is published, and
-// one of assertions behind them, and counts those of these ids.
+// publicKeys checks that nothing but public keys of these ids is published,
+// and counts them.
 func publicKeys(t *testing.T, base string, kids []string) int {
 	t.Helper()
 	keys := jwks(t, base)
-	if last := keys[len(keys)-1]; last["kty"] == "EC" && last["alg"] == "ES256" {
-		kids = append(slices.Clone(kids), last["kid"].(string))
-	}
 	for _, k := range keys {
 		for _, private := range []string{"d", "k", "p", "q", "dp", "dq", "qi"} {
 			if k[private] != nil {
@@ -231,14 +228,14 @@ func publicKeys(t *testing.T, base string, kids []string) int {
 			t.Errorf("published: %v", k)
 		}
 	}
-	return len(keys) - 1
+	return len(keys)
 }
 
 func TestHS256Alone(t *testing.T) {
 	p := newPlace(t)
 	g := p.start(t, "algorithm HS256")
-	if keys := jwks(t, g.URL); len(keys) != 1 || keys[0]["kty"] != "EC" {
-		t.Errorf("published is not just the key of assertions: %v", keys)
+	if keys := jwks(t, g.URL); len(keys) != 0 {
+		t.Errorf("published: %v", keys)
 	}
 	wantStatus(t, call(t, g.URL+"/mcp", bearer(devToken(t, g.URL))...), http.StatusOK)
 }
@@ -261,7 +258,7 @@ func TestRotation(t *testing.T) {
 	})
 	t.Run("rotation publishes first and signs later", func(t *testing.T) {
 		wantStatus(t, gatewaytest.Send(t, http.MethodPost, admin+"/rotate", ""), http.StatusOK)
-		if n := len(jwks(t, g.URL)); n != 4 { // two of access tokens, two of assertions
+		if n := len(jwks(t, g.URL)); n != 2 {
 			t.Errorf("%d keys published", n)
 		}
 		if kid(devToken(t, g.URL)) != kid(access) {
@@ -309,7 +306,7 @@ func retire(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client, access,
 		if r.Status != http.StatusUnauthorized || r.Text(t, "error") != "invalid_client" {
 			t.Errorf("the old session goes on: %d %s", r.Status, r.Body)
 		}
-		if n := len(jwks(t, g.URL)); n != 2 { // one of access tokens, one of assertions
+		if n := len(jwks(t, g.URL)); n != 1 {
 			t.Errorf("%d keys published", n)
 		}
 	})

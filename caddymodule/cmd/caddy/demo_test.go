@@ -68,8 +68,8 @@ func launch(t *testing.T, o demoOptions) *demo {
 	t.Cleanup(func() {
 		_ = d.cmd.Process.Kill() // it may have ended
 		<-d.done
-		if strings.Contains(d.stderr.String(), "WARNING: DATA RACE") {
-			t.Error("the demo has a data race:\n" + d.stderr.String())
+		if race := gatewaytest.Race(d.stderr.String()); race != "" {
+			t.Error("the demo has a data race:\n" + race)
 		}
 	})
 	return d

@@ -81,8 +81,8 @@ func (c *command) run(t *testing.T) {
 	t.Cleanup(func() {
 		_ = c.cmd.Process.Kill() // it may have ended
 		<-c.done
-		if strings.Contains(c.stderr.String(), "WARNING: DATA RACE") {
-			t.Error("the command has a data race:\n" + c.stderr.String())
+		if race := gatewaytest.Race(c.stderr.String()); race != "" {
+			t.Error("the command has a data race:\n" + race)
 		}
 	})
 }

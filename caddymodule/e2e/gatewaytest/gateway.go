@@ -233,8 +233,8 @@ func (g *Gateway) end(sig syscall.Signal) {
 		<-g.done
 		g.tb.Error("the gateway did not end by itself:\n" + g.Logs())
 	}
-	if raceEnabled && strings.Contains(g.Logs(), "WARNING: DATA RACE") {
-		g.tb.Error("the gateway has a data race:\n" + g.Logs())
+	if race := Race(g.Logs()); race != "" {
+		g.tb.Error("the gateway has a data race:\n" + race)
 	}
 }
 

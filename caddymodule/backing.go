@@ -26,7 +26,8 @@ type backing struct {
 	own, personal resource.Kind
 	// rules are those of the app.
 	rules     login.Rules
-	headers   []string // by which logins know people
+	logins    []string // their ids
+	headers   []string // by which they know people
 	observer  *observer
 	resources *registry
 	calls     *callCounter
@@ -97,7 +98,8 @@ func (a *App) backing() *backing {
 		now:  a.clock.Now,
 	}
 	for _, l := range a.logins {
-		b.headers = append(b.headers, l.Info().Headers...)
+		info := l.Info()
+		b.logins, b.headers = append(b.logins, info.ID), append(b.headers, info.Headers...)
 	}
 	return b
 }

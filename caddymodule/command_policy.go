@@ -112,7 +112,7 @@ func (f *explainFlags) explain(w io.Writer) error {
 	}
 	ctx, cancel := caddy.NewContext(caddy.Context{Context: context.Background()})
 	defer cancel()
-	p, err := h.newPolicy(ctx, time.Now)
+	p, err := h.newPolicy(ctx, time.Now, nil)
 	if err != nil {
 		return err
 	}

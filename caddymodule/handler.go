@@ -191,11 +191,11 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 	if err := h.provisionIdentity(); err != nil {
 		return err
 	}
-	if err := h.provisionPolicy(ctx); err != nil {
-		return err
-	}
 	trusted, err := h.provisionTrust()
 	if err != nil {
+		return err
+	}
+	if err := h.provisionPolicy(ctx); err != nil {
 		return err
 	}
 	kinds, err := h.kinds(trusted)

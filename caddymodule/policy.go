@@ -21,9 +21,10 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 )
 
-// provisionPolicy compiles the rules. It comes after setDefaults, for the scopes.
+// provisionPolicy compiles the rules. It comes after setDefaults, for the scopes, and
+// provisionTrust, for the issuers.
 func (h *Handler) provisionPolicy(ctx caddy.Context) error {
-	p, err := h.newPolicy(ctx, h.back.now)
+	p, err := h.newPolicy(ctx, h.back.now, slices.Concat(h.back.logins, h.issuers()))
 	if err != nil {
 		return err
 	}
@@ -46,9 +47,11 @@ func (h *Handler) enforced() string {
 	return fmt.Sprintf("%+v %+v %d %d %d", p, h.RateLimits, h.MaxCalls, h.MaxStreams, h.MaxMessage)
 }
 
-func (h *Handler) newPolicy(ctx caddy.Context, now func() time.Time) (*policy.Policy, error) {
+// newPolicy compiles the rules; nil stands for logins that are not known.
+func (h *Handler) newPolicy(ctx caddy.Context, now func() time.Time, logins []string) (*policy.Policy, error) {
 	p, err := policy.New(h.Policy, policy.Env{
 		Scopes:  h.knownScopes(),
+		Logins:  logins,
 		Compile: func(expr string) (policy.Expression, error) { return newExpression(ctx, expr) },
 		Now:     now,
 	})

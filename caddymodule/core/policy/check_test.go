@@ -79,6 +79,27 @@ func TestNewNeedsACompiler(t *testing.T) {
 	}
 }
 
+func TestNewKnowsLogins(t *testing.T) {
+	rule := Rule{Tools: []string{"x"}, Require: []Condition{{Logins: []string{"a", "b"}}}}
+	for _, tt := range []struct {
+		known []string
+		want  string
+	}{
+		{nil, ""},
+		{[]string{"b", "a", "c"}, ""},
+		{[]string{"a", "c"}, "rule 1 (tool x): nobody can sign in with the login b: it does not exist (known: a, c)"},
+		{[]string{}, "rule 1 (tool x): nobody can sign in with the login a: it does not exist (known: )"},
+	} {
+		got := ""
+		if _, err := New(Config{Rules: []Rule{rule}}, Env{Logins: tt.known}); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("known %v: %q", tt.known, got)
+		}
+	}
+}
+
 func TestDuration(t *testing.T) {
 	for text, want := range map[string]time.Duration{`"15m"`: 15 * time.Minute, `"7d"`: 7 * 24 * time.Hour, `1000`: 1000, `"1h30m"`: 90 * time.Minute} {
 		var d Duration

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -71,6 +72,11 @@ func newCondition(c Condition, env Env, scopes hierarchy) (condition, error) {
 	case "client":
 		out.reason, out.test = reasonClient, isClient(values)
 	case "login":
+		for _, id := range values {
+			if env.Logins != nil && !slices.Contains(env.Logins, id) {
+				return out, fmt.Errorf("nobody can sign in with the login %s: it does not exist (known: %s)", id, strings.Join(env.Logins, ", "))
+			}
+		}
 		out.reason, out.test = reasonLogin, func(q *query) Result { return oneOf(q.caller.Login, values) }
 	case "max_age":
 		out.reason, out.test = reasonAge, signedInWithin(time.Duration(c.MaxAge), env.Now)

@@ -16,6 +16,9 @@ type Env struct {
 	// Scopes are those that clients can get, besides those of the hierarchy. Rules
 	// that ask for another one are refused.
 	Scopes oauth.Scope
+	// Logins are the ids of all ways to sign in. Rules that name another one are
+	// refused; nil takes any.
+	Logins []string
 	// Compile compiles the expressions of conditions; nil if there are none.
 	Compile func(expression string) (Expression, error)
 	// Now is the clock.
@@ -55,7 +58,8 @@ type rule struct {
 	scopes                   hierarchy
 }
 
-// New compiles a policy. Errors are those of Check, and those of expressions.
+// New compiles a policy. Errors are those of Check, a login that does not exist, and
+// those of expressions.
 func New(cfg Config, env Env) (*Policy, error) {
 	if err := cfg.Check(env.Scopes); err != nil {
 		return nil, err

@@ -5,6 +5,5 @@
 //
 // One real Caddy stands in front of an upstream that records what reaches it. Each
 // path of it is a resource with options of its own. Package enforce has what
-// the gateway does without rules. POLICY_EXPIRY=1 also waits a minute for streams
-// whose token expires.
+// the gateway does without rules.
 package policy

@@ -101,11 +101,12 @@ type rig struct {
 	up *upstream
 }
 
-var shared = sync.OnceValue(func() *rig {
-	u := newUpstream(&suite)
-	g := gatewaytest.Start(&suite, gatewaytest.Options{Caddyfile: config(others), Upstream: u.addr()})
-	return &rig{g, u}
-})
+var shared = sync.OnceValue(func() *rig { return start(&suite) })
+
+func start(tb testing.TB) *rig {
+	u := newUpstream(tb)
+	return &rig{gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: config(others), Upstream: u.addr()}), u}
+}
 
 // use returns the shared rig with an upstream that answers as told: nil is a short
 // JSON answer.

@@ -1,9 +1,12 @@
 package policy_test
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
 
 // TestRulesNames: a name is another name in every other spelling.
@@ -82,4 +85,37 @@ func TestRulesMethods(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestRulesRefused: a rule that can never hold ends when the configuration is
+// loaded, and says where it stands.
+func TestRulesRefused(t *testing.T) {
+	for rule, want := range map[string]string{
+		"tool refund require scope tickets:rfund":      "nobody can get the scope tickets:rfund",
+		"tool refund require login pasword":            "nobody can sign in with the login pasword: it does not exist (known: auto, https://idp.example.com)",
+		"tool refund {\nwhen login auto gone\ndeny\n}": "nobody can sign in with the login gone",
+		"tool * deny\ntool refund allow":               "rule 2 (tool refund)",
+	} {
+		text := config(site("/broken", "trust https://idp.example.com\n"+rule))
+		_, err := gatewaytest.TryStart(t, gatewaytest.Options{Caddyfile: text, Upstream: "127.0.0.1:1"})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", rule, err, want)
+			continue
+		}
+		line, file := 0, ""
+		if _, at, ok := strings.Cut(err.Error(), ", at "); ok {
+			file, at, _ = strings.Cut(at, ":")
+			_, _ = fmt.Sscan(at, &line) // 0 is a failure below
+		}
+		first, _, _ := strings.Cut(rule[strings.LastIndex(rule, "tool"):], "\n")
+		if lines := strings.Split(text, "\n"); line < 1 || line > len(lines) || strings.TrimSpace(lines[line-1]) != first || !strings.HasSuffix(file, "Caddyfile") {
+			t.Errorf("%s: the error points at %s:%d: %v", rule, file, line, err)
+		}
+	}
+	ok := config(site("/fine", "trust https://idp.example.com\ntool refund require login auto https://idp.example.com"))
+	g, err := gatewaytest.TryStart(t, gatewaytest.Options{Caddyfile: ok, Upstream: "127.0.0.1:1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Stop()
 }

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -10,8 +9,6 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
-
-	"github.com/klauspost/compress/zstd"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/mcp"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -34,6 +31,7 @@ type listFilter struct {
 	status int
 	whole  bytes.Buffer
 	events *mcp.EventFilter
+	packed *decodingWriter // before events, if they come compressed
 	failed error
 }
 
@@ -84,30 +82,49 @@ func (f *listFilter) rewrite(message []byte) ([]byte, error) {
 	return mcp.FilterAnswer(message, f.keep, f.private)
 }
 
-// begin looks at the head of an answer, and reports whether it is to be held back. The
+// begin looks at the head of an answer, and reports whether it is held back or replaced. The
 // answer to a POST is an event stream or one message, whatever the server calls it:
 // clients may not look. A GET has lists in streams only.
 func (f *listFilter) begin(g *responseGuard, status int, mediaType string) bool {
 	h := g.Header()
-	switch {
-	case g.events && h.Get("Content-Encoding") != "":
-		f.failed = errors.New("the server compressed an event stream although it was asked not to")
-	case g.events:
+	if g.events {
+		decode, err := decoderOf(h)
+		if err != nil {
+			f.failed = err
+			g.replaceList()
+			g.end() // nobody would read the rest of it
+			return true
+		}
 		f.state = filterEvents
 		f.events = mcp.NewEventFilter(&g.ResponseWriterWrapper, maxList, f.rewrite)
-		h.Del("Content-Length")
+		if decode != nil {
+			f.packed = newDecodingWriter(f.events, decode)
+		}
+		dropDescribed(h)
 		return false
-	case g.request.Method != http.MethodPost || status >= http.StatusBadRequest && mediaType != "application/json":
+	}
+	if g.request.Method != http.MethodPost || status >= http.StatusBadRequest && mediaType != "application/json" {
 		return false
 	}
 	f.state, f.status = filterWhole, status
 	return true
 }
 
+// dropDescribed drops the headers that describe a body that changes.
+func dropDescribed(h http.Header) {
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest"} {
+		h.Del(name)
+	}
+}
+
 // Write takes a part of the answer.
 func (f *listFilter) Write(p []byte) (int, error) {
 	if f.state == filterEvents {
-		n, err := f.events.Write(p)
+		var to io.Writer = f.events
+		if f.packed != nil {
+			to = f.packed
+		}
+		n, err := to.Write(p)
 		if err != nil {
 			f.failed = err
 		}
@@ -128,13 +145,15 @@ var errListTooLong = fmt.Errorf("the list is longer than %d bytes", maxList)
 // finish sends what was held back.
 func (f *listFilter) finish(g *responseGuard) {
 	if f.state == filterEvents {
+		if f.packed != nil {
+			f.failed = errors.Join(f.failed, f.packed.Close())
+		}
 		f.failed = errors.Join(f.failed, f.events.Close())
 		return
 	}
 	out, err := f.answer(g.Header())
 	if f.failed = errors.Join(f.failed, err); f.failed != nil {
-		g.replace(http.StatusBadGateway, oauth.CodeServerError,
-			"the MCP server behind this gateway answered with a list that the gateway can't read: its operator finds the reason in the log")
+		g.replaceList()
 		return
 	}
 	h := g.Header()
@@ -144,13 +163,23 @@ func (f *listFilter) finish(g *responseGuard) {
 	g.size = int64(len(out))
 }
 
+// replaceList answers in the place of a list that can't be read.
+func (g *responseGuard) replaceList() {
+	g.replace(http.StatusBadGateway, oauth.CodeServerError,
+		"the MCP server behind this gateway answered with a list that the gateway can't read: its operator finds the reason in the log")
+}
+
 // answer is the whole answer without what the caller may not call. It changes the
 // headers if the answer changes.
 func (f *listFilter) answer(h http.Header) ([]byte, error) {
 	if f.failed != nil || f.whole.Len() == 0 {
 		return nil, f.failed
 	}
-	text, err := decoded(f.whole.Bytes(), h.Get("Content-Encoding"))
+	text := f.whole.Bytes()
+	decode, err := decoderOf(h)
+	if err == nil && decode != nil {
+		text, err = decoded(text, decode)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -158,40 +187,13 @@ func (f *listFilter) answer(h http.Header) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a list: %w", err)
 	}
-	for _, name := range []string{"Content-Encoding", "Etag", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest"} {
-		h.Del(name)
-	}
+	dropDescribed(h)
 	return out, nil
 }
 
-// decoded undoes a compression that the server was asked not to use.
-func decoded(body []byte, encoding string) ([]byte, error) {
-	var from io.Reader
-	switch encoding {
-	case "", "identity":
-		return body, nil
-	case "gzip", "x-gzip":
-		z, err := gzip.NewReader(bytes.NewReader(body))
-		if err != nil {
-			return nil, fmt.Errorf("reading a compressed answer: %w", err)
-		}
-		from = z
-	case "zstd":
-		z, err := zstd.NewReader(bytes.NewReader(body), zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(maxList))
-		if err != nil {
-			return nil, fmt.Errorf("reading a compressed answer: %w", err)
-		}
-		defer z.Close()
-		from = z
-	default:
-		return nil, fmt.Errorf("the server compressed the list with %.32q although it was asked not to", encoding)
+// release ends what filters a stream, whether it was finished or not.
+func (f *listFilter) release() {
+	if f.packed != nil {
+		f.packed.stop()
 	}
-	out, err := io.ReadAll(io.LimitReader(from, maxList+1))
-	if err != nil {
-		return nil, fmt.Errorf("reading a compressed answer: %w", err)
-	}
-	if len(out) > maxList {
-		return nil, errListTooLong
-	}
-	return out, nil
 }

@@ -76,6 +76,9 @@ func (g *responseGuard) serve(next caddyhttp.Handler, r *http.Request) (err erro
 	defer func() {
 		g.dropTrailers()
 		g.unlimit()
+		if g.lists != nil {
+			g.lists.release()
+		}
 		if !g.ended.Load() || !g.events {
 			return
 		}
@@ -125,7 +128,7 @@ func (g *responseGuard) WriteHeader(status int) {
 		g.limitStream()
 	}
 	if g.lists != nil && g.lists.begin(g, status, mediaType) {
-		return // finish writes it
+		return // finish writes it, if begin has not
 	}
 	g.ResponseWriterWrapper.WriteHeader(status)
 }

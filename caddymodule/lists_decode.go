@@ -60,7 +60,7 @@ func decoded(body []byte, decode decoder) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading a compressed answer: %w", err)
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }() // it frees memory
 	out, err := io.ReadAll(io.LimitReader(from, maxList+1))
 	if err != nil {
 		return nil, fmt.Errorf("reading a compressed answer: %w", err)
@@ -98,7 +98,7 @@ func (w *decodingWriter) run(decode decoder, yield func([]byte) bool) error {
 	if err != nil {
 		return err
 	}
-	defer from.Close()
+	defer func() { _ = from.Close() }() // it frees memory
 	room := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(room)

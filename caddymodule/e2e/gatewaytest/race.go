@@ -11,7 +11,7 @@ const module = "github.com/caddy-mcp/caddy-mcp-auth/"
 // events of certificates, about which nothing here can be done.
 func Race(log string) string {
 	const border, title = "==================\n", "WARNING: DATA RACE"
-	for _, part := range strings.Split(log, border) {
+	for part := range strings.SplitSeq(log, border) {
 		if strings.HasPrefix(strings.TrimSpace(part), title) && strings.Contains(part, module) {
 			return part
 		}

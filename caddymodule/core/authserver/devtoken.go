@@ -3,6 +3,7 @@ package authserver
 import (
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/core/oauth"
@@ -18,7 +19,8 @@ const (
 // development mode only. Parameters, all optional, in the query or a form:
 // sub (default "dev"), resource (default the first one), aud (default the
 // resource's), scope (default the resource's for basic use), expires_in in seconds
-// (default the configured lifetime, at most a day), name and email.
+// (default the configured lifetime, at most a day), name, email, which counts as
+// verified, and groups with spaces between them.
 //
 // Web pages can't use it: no other origin may read the answer, and a browser
 // that says a page sent the request is refused. Neither can other machines.
@@ -57,10 +59,13 @@ func (s *Server) devToken(w http.ResponseWriter, r *http.Request, e *oauth.Event
 		ID:         "dev-" + newJWTID(),
 		ClientID:   devClientID,
 		ClientName: "Development token",
-		User:       store.User{Subject: p.get("sub"), Name: p.get("name"), Email: p.get("email")},
-		Resource:   audience,
-		AuthTime:   s.now(),
-		NotAfter:   s.now().Add(lifetime),
+		User: store.User{
+			Subject: p.get("sub"), Name: p.get("name"), Email: p.get("email"), EmailVerified: true,
+			Groups: strings.Fields(p.get("groups")), Login: s.logins[0].info.ID,
+		},
+		Resource: audience,
+		AuthTime: s.now(),
+		NotAfter: s.now().Add(lifetime),
 	}
 	if g.User.Subject == "" {
 		g.User.Subject = "dev"

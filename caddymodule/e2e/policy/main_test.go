@@ -63,6 +63,7 @@ func config(first string) string {
 		login auto {
 			user alice
 			email alice@example.com
+			groups hr leads
 		}
 		client limited {
 			redirect_uri http://127.0.0.1/limited
@@ -93,6 +94,8 @@ var others = site("/plain", "scopes a") +
 	site("/small", "max_message 1KiB"+rules) +
 	site("/perUser", "rate_limit user 3 1h"+rules) +
 	site("/perClient", "rate_limit client 3 1h"+rules) +
+	site("/people", "scopes tickets:read\n\t\t\ttool refund require group leads\n\t\t\ttool mine require user alice\n"+
+		"\t\t\ttool inside require email *@example.com\n\t\t\ttool here require login auto") +
 	site("/narrow", "max_streams 2\n\t\t\tmax_calls 3"+rules)
 
 // rig is the gateway and the upstream that tests share, one after the other.

@@ -87,6 +87,37 @@ func TestRulesMethods(t *testing.T) {
 	})
 }
 
+// TestRulesPeople: who somebody is decides, as their token says.
+func TestRulesPeople(t *testing.T) {
+	r := use(t, nil)
+	for _, tt := range []struct {
+		tool   string
+		params []string // of the token that is enough
+		others [][]string
+	}{
+		{"refund", []string{"groups", "hr+leads"}, [][]string{nil, {"groups", "Leads"}, {"groups", "leads2"}, {"sub", "leads"}}},
+		{"mine", []string{"sub", "alice"}, [][]string{nil, {"sub", "Alice"}, {"sub", "alice2"}, {"name", "alice"}}},
+		{"inside", []string{"email", "A@Example.com"}, [][]string{nil, {"email", "a@example.com.evil"}, {"email", "a@xexample.com"}, {"sub", "a@example.com"}}},
+		{"here", nil, nil},
+	} {
+		r.wantPassed(t, r.client(t, "/people", "", tt.params...).post(tool(tt.tool)))
+		for _, params := range tt.others {
+			r.wantDenied(t, r.client(t, "/people", "", params...).post(tool(tt.tool)))
+		}
+	}
+	t.Run("somebody who signed in, and comes back", func(t *testing.T) {
+		c := gatewaytest.Register(t, r.URL)
+		access, refresh := c.Tokens(t, "resource", r.URL+"/people")
+		again := c.Refresh(t, refresh)
+		wantStatus(t, again, http.StatusOK)
+		for _, token := range []string{access, again.Text(t, "access_token")} {
+			for _, name := range []string{"refund", "mine", "inside", "here"} {
+				r.wantPassed(t, client{t, r.URL + "/people", token}.post(tool(name)))
+			}
+		}
+	})
+}
+
 // TestRulesRefused: a rule that can never hold ends when the configuration is
 // loaded, and says where it stands.
 func TestRulesRefused(t *testing.T) {

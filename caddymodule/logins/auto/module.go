@@ -25,6 +25,9 @@ type Login struct {
 
 	// The user's full name. Default: none.
 	Name string `json:"name,omitempty"`
+
+	// The user's groups, to try rules with. Default: none.
+	Groups []string `json:"groups,omitempty"`
 }
 
 // CaddyModule returns the Caddy module information.
@@ -54,7 +57,7 @@ func (l *Login) Begin(context.Context, login.Request) (login.Step, error) {
 }
 
 func (l *Login) identity() login.Identity {
-	return login.Identity{Subject: l.User, Name: l.Name, Email: l.Email, EmailVerified: true}
+	return login.Identity{Subject: l.User, Name: l.Name, Email: l.Email, EmailVerified: true, Groups: l.Groups}
 }
 
 // Finish is never reached, because Begin does not redirect.
@@ -62,11 +65,12 @@ func (l *Login) Finish(context.Context, login.Request) (login.Step, error) {
 	return login.Step{}, login.ErrDenied
 }
 
-// Recheck knows the configured user only.
+// Recheck knows the configured user only, whose groups may have changed.
 func (l *Login) Recheck(_ context.Context, id login.Identity) (login.Identity, error) {
 	if id.Subject != l.User {
 		return login.Identity{}, login.ErrDenied
 	}
+	id.Groups, id.GroupsUnknown = l.Groups, false
 	return id, nil
 }
 
@@ -81,9 +85,10 @@ func (l *Login) Lookup(_ context.Context, subject string) (login.Identity, error
 // UnmarshalCaddyfile reads the login from a Caddyfile:
 //
 //	login auto {
-//		user  <id>
-//		email <address>
-//		name  <full name>
+//		user   <id>
+//		email  <address>
+//		name   <full name>
+//		groups <name...>
 //	}
 func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the module's name
@@ -99,8 +104,15 @@ func (l *Login) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 			field = &l.Email
 		case "name":
 			field = &l.Name
+		case "groups":
+			groups := d.RemainingArgs()
+			if len(groups) == 0 {
+				return d.ArgErr()
+			}
+			l.Groups = append(l.Groups, groups...)
+			continue
 		default:
-			return d.Errf("unknown option of login auto: %s (known: user, email, name)", d.Val())
+			return d.Errf("unknown option of login auto: %s (known: user, email, name, groups)", d.Val())
 		}
 		if !d.AllArgs(field) {
 			return d.ArgErr()

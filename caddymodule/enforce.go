@@ -105,7 +105,7 @@ func (h *Handler) enterStream(c *call, r *http.Request, t *resource.Token) *refu
 // believed where nobody has read the body, whose reader compares the two.
 func (c *call) listens(h http.Header) bool {
 	if c.said == nil || c.said.odd != nil {
-		return h.Get("Mcp-Method") == mcp.MethodSubscriptionsListen
+		return h.Get(mcp.HeaderMethod) == mcp.MethodSubscriptionsListen
 	}
 	return slices.ContainsFunc(c.said.Messages, func(m mcp.Message) bool { return m.Method == mcp.MethodSubscriptionsListen })
 }

@@ -60,7 +60,7 @@ func (h *Handler) listFilterFor(c *call, r *http.Request, t *resource.Token) *li
 	}
 	return &listFilter{
 		rules: h.rules, who: h.newCaller(t, r), ctx: c.tellOf(r, t),
-		private: mcp.Mirrors(r.Header.Get("Mcp-Protocol-Version")),
+		private: mcp.Mirrors(r.Header.Get(mcp.HeaderProtocolVersion)),
 	}
 }
 
@@ -96,7 +96,7 @@ func (f *listFilter) begin(g *responseGuard, status int, mediaType string) bool 
 			return true
 		}
 		f.state = filterEvents
-		f.events = mcp.NewEventFilter(&g.ResponseWriterWrapper, maxList, f.rewrite)
+		f.events = mcp.NewEventFilter(writerFunc(g.send), maxList, f.rewrite)
 		if decode != nil {
 			f.packed = newDecodingWriter(f.events, decode)
 		}
@@ -108,13 +108,6 @@ func (f *listFilter) begin(g *responseGuard, status int, mediaType string) bool 
 	}
 	f.state, f.status = filterWhole, status
 	return true
-}
-
-// dropDescribed drops the headers that describe a body that changes.
-func dropDescribed(h http.Header) {
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest"} {
-		h.Del(name)
-	}
 }
 
 // Write takes a part of the answer.
@@ -159,9 +152,14 @@ func (f *listFilter) finish(g *responseGuard) {
 	h := g.Header()
 	h.Set("Content-Length", strconv.Itoa(len(out)))
 	g.ResponseWriterWrapper.WriteHeader(f.status)
-	_, _ = g.ResponseWriterWrapper.Write(out) // the client is gone if this fails
-	g.size = int64(len(out))
+	_, _ = g.send(out) // the client is gone if this fails
 }
+
+// writerFunc is a function as an io.Writer.
+type writerFunc func(p []byte) (int, error)
+
+// Write implements io.Writer.
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // replaceList answers in the place of a list that can't be read.
 func (g *responseGuard) replaceList() {

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"bufio"
 	"bytes"
 	"compress/gzip"
 	"errors"
@@ -35,7 +36,43 @@ var decoders = map[string]decoder{
 	},
 }
 
-func newGzipReader(from io.Reader) (io.ReadCloser, error) { return gzip.NewReader(from) }
+// newGzipReader reads a file of gzip, which may have several members (RFC 1952
+// section 2.2).
+func newGzipReader(from io.Reader) (io.ReadCloser, error) {
+	m := &gzipMembers{from: bufio.NewReader(from)}
+	return m, m.begin()
+}
+
+// gzipMembers looks for a further member when somebody wants more, and not as soon as
+// one is over, as gzip.Reader does: the rest of a member would wait for the next one.
+type gzipMembers struct {
+	from  *bufio.Reader
+	z     gzip.Reader
+	ended bool
+}
+
+func (m *gzipMembers) begin() error {
+	err := m.z.Reset(m.from)
+	m.z.Multistream(false)
+	return err
+}
+
+// Read implements io.Reader.
+func (m *gzipMembers) Read(p []byte) (int, error) {
+	if m.ended {
+		if err := m.begin(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := m.z.Read(p)
+	if m.ended = errors.Is(err, io.EOF); m.ended {
+		return n, nil
+	}
+	return n, err
+}
+
+// Close implements io.Closer.
+func (m *gzipMembers) Close() error { return m.z.Close() }
 
 // maxWindow is how far back zstd may look, in bytes: what RFC 9659 allows.
 const maxWindow = 8 << 20

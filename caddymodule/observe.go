@@ -136,7 +136,7 @@ func level(ctx context.Context, e oauth.Event, calls bool) zapcore.Level {
 	switch {
 	case e.Code == oauth.CodeLeaving:
 		return zapcore.InfoLevel
-	case e.Status >= http.StatusInternalServerError && !passed(e):
+	case e.Status >= http.StatusInternalServerError:
 		return zapcore.ErrorLevel
 	case e.Kind == oauth.EventRevoke && e.Err == nil && !slices.Contains(harmless, e.Reason):
 		return zapcore.WarnLevel
@@ -146,12 +146,6 @@ func level(ctx context.Context, e oauth.Event, calls bool) zapcore.Level {
 		return zapcore.DebugLevel
 	}
 	return zapcore.InfoLevel
-}
-
-// passed reports whether the answer to a call is the upstream server's own, whose
-// failures are not ours.
-func passed(e oauth.Event) bool {
-	return e.Kind == oauth.EventCall && (e.Outcome == oauth.OutcomeAllowed || e.Outcome == oauth.OutcomeWouldDeny)
 }
 
 // usual reports whether a call is one of those that fill the access log: it passed,

@@ -42,10 +42,15 @@ func (h *Handler) pass(c *call, w http.ResponseWriter, r *http.Request, d resour
 	}
 	c.answer.lists = h.listFilterFor(c, r, d.Token)
 	c.answer.sessions = h
-	err := c.next(w, r, d, streamEnd{at: h.back.ends(d.Token), token: d.Token, watch: h.back.watch}, next)
-	h.reportPassed(c, r, d.Token, err)
+	err := errBrokenOff
+	defer func() { h.reportPassed(c, r, d.Token, err) }()
+	err = c.next(w, r, d, streamEnd{at: h.back.ends(d.Token), token: d.Token, watch: h.back.watch}, next)
 	return err
 }
+
+// errBrokenOff is how a call ends that panics, as the proxy does when an answer breaks
+// off in the middle. Nobody makes a call without a line by hanging up.
+var errBrokenOff = errors.New("the answer broke off")
 
 // refuse answers with a denial. The answer is written here and not left to
 // error handlers, because clients find the way in from it.

@@ -17,6 +17,9 @@ const (
 	// bodyFirst is how much must have come before room is made for all that was
 	// announced: who announces much and sends nothing shall not have it.
 	bodyFirst = 16 << 10
+	// bodyAtOnce bounds the room that is made so. Where larger ones are allowed, it
+	// grows with what comes.
+	bodyAtOnce = 64 << 20
 )
 
 // readBody reads a body of up to limit bytes into memory, once: beyond the first
@@ -46,6 +49,13 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64, within time.D
 var errTooLarge = errors.New("max_message exceeded")
 
 func readAll(body io.Reader, length, limit int64) ([]byte, error) {
+	if length > bodyAtOnce {
+		text, err := io.ReadAll(io.LimitReader(body, length))
+		if err == nil && int64(len(text)) < length {
+			err = io.ErrUnexpectedEOF
+		}
+		return text, err
+	}
 	if length < 0 {
 		if limit >= 0 {
 			body = io.LimitReader(body, limit+1)

@@ -20,7 +20,10 @@ func (h *Handler) reportPassed(c *call, r *http.Request, t *resource.Token, err 
 	if failed, ok := errors.AsType[caddyhttp.HandlerError](err); ok && !g.wrote {
 		e.Status = failed.StatusCode
 	}
-	if err == nil && g.lists != nil {
+	switch over := g.ended.Load() || c.ctx.LazyMeta.Err() != nil; {
+	case err != nil && over:
+		e.Err = nil // the token ended, or the client hung up: a stream may be over at any time
+	case g.lists != nil && g.lists.failed != nil:
 		e.Err = g.lists.failed
 	}
 	if e.Err != nil || e.Status >= http.StatusInternalServerError {
@@ -68,14 +71,13 @@ func (s *reading) describe(e *oauth.Event, i int) {
 		// Its own rule lets it through: another message of the batch was refused.
 		e.Outcome, e.Code, e.Err = oauth.OutcomeDenied, oauth.CodeAccessDenied, errBatch
 		e.Rule, e.Arguments = ruleOfBatch, nil
-	case v.Outcome == policy.Allowed:
-	case e.Outcome == "": // it went on all the same
-		e.Outcome, e.Err = oauth.OutcomeWouldDeny, errors.New(v.Reason)
-	default:
-		e.Err = errors.New(v.Reason)
-	}
-	if v.Outcome == policy.StepUp {
-		e.RequiredScope = v.Scopes.String()
+	case v.Outcome != policy.Allowed && (refused || e.Outcome == ""):
+		if e.Err = errors.New(v.Reason); !refused {
+			e.Outcome = oauth.OutcomeWouldDeny // it went on all the same
+		}
+		if v.Outcome == policy.StepUp {
+			e.RequiredScope = v.Scopes.String()
+		}
 	}
 }
 

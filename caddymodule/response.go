@@ -38,7 +38,7 @@ type responseGuard struct {
 	stream  streamEnd
 	server  []string      // the Server header before the upstream set its own
 	request *http.Request // the upstream one, while it is served
-	size    int64         // of the body so far
+	size    int64         // of the body that was sent so far
 
 	lists    *listFilter // takes entries out of lists, or nil
 	sessions *Handler    // binds sessions that the server opens, or nil
@@ -178,11 +178,17 @@ func (g *responseGuard) dropTrailers() {
 // nothing for clients. What the server still says is dropped.
 func (g *responseGuard) replace(status int, code, description string) {
 	g.blocked, g.status = true, uint16(status) //nolint:gosec // three digits
-	h := g.Header()
-	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified"} {
+	dropDescribed(g.Header())
+	body := jsonError(code, description)
+	g.size = int64(len(body))
+	writeError(&g.ResponseWriterWrapper, status, body, new(resource.Values))
+}
+
+// dropDescribed drops the headers that describe a body which becomes another one.
+func dropDescribed(h http.Header) {
+	for _, name := range []string{"Content-Length", "Content-Encoding", "Etag", "Last-Modified", "Content-Md5", "Digest", "Repr-Digest", "Content-Digest"} {
 		h.Del(name)
 	}
-	writeJSONError(&g.ResponseWriterWrapper, status, code, description)
 }
 
 // limitStream ends the stream when its token expires, its grant is revoked or
@@ -233,16 +239,20 @@ func (g *responseGuard) exit() {
 }
 
 // Write implements http.ResponseWriter.
-func (g *responseGuard) Write(p []byte) (n int, err error) {
+func (g *responseGuard) Write(p []byte) (int, error) {
 	g.WriteHeader(http.StatusOK)
 	switch {
 	case g.blocked:
 		return len(p), nil
 	case g.filters():
-		n, err = g.lists.Write(p)
-	default:
-		n, err = g.ResponseWriterWrapper.Write(p)
+		return g.lists.Write(p)
 	}
+	return g.send(p)
+}
+
+// send writes to the client.
+func (g *responseGuard) send(p []byte) (int, error) {
+	n, err := g.ResponseWriterWrapper.Write(p)
 	g.size += int64(n)
 	return n, err
 }

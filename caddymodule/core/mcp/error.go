@@ -45,11 +45,6 @@ func (e *Error) Error() string {
 	return "JSON-RPC error " + strconv.Itoa(e.Code) + ": " + e.Message
 }
 
-// Response is the body to answer with.
-func (e *Error) Response() []byte {
-	return ErrorResponse(e.ID, e.Code, e.Message, nil)
-}
-
 func refuse(code int, message string) *Error {
 	return &Error{Status: http.StatusBadRequest, Code: code, Message: message}
 }

@@ -28,6 +28,7 @@ func Members(object jsontext.Value, wanted ...string) ([]Member, error) {
 	for i, name := range wanted {
 		folded[i] = string(fold(nil, []byte(name)))
 	}
+	defer leave(enter(object))
 	s := scan(object)
 	defer s.close()
 	var space [64]byte

@@ -29,6 +29,7 @@ const maxID = 1<<53 - 1
 // IDs and arguments are parts of the body, which must not change as long as they
 // are used.
 func Read(body []byte) (Body, error) {
+	defer leave(enter(body))
 	if deep(body, MaxDepth) {
 		return Body{}, refuse(CodeInvalidRequest, "nested deeper than "+strconv.Itoa(MaxDepth)+" levels")
 	}

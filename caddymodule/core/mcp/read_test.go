@@ -302,9 +302,8 @@ func TestReadKeepsNoBody(t *testing.T) {
 }
 
 func TestErrorResponse(t *testing.T) {
-	e := &mcp.Error{Code: mcp.CodeDenied, Message: "no \"<tool>\"\n", ID: jsontext.Value(`"a"`)}
 	for _, tt := range []struct{ got, want string }{
-		{string(e.Response()), `{"jsonrpc":"2.0","id":"a","error":{"code":-32010,"message":"no \"<tool>\"\n"}}`},
+		{string(mcp.ErrorResponse(jsontext.Value(`"a"`), mcp.CodeDenied, "no \"<tool>\"\n", nil)), `{"jsonrpc":"2.0","id":"a","error":{"code":-32010,"message":"no \"<tool>\"\n"}}`},
 		{string(mcp.ErrorResponse(nil, -32700, "x\xff", map[string]int{"a": 1})), `{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"x` + "\uFFFD" + `","data":{"a":1}}}`},
 		{string(mcp.ErrorResponse(nil, 1, "", func() {})), `{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}`},
 		{string(mcp.BatchErrorResponse([]byte("1"), []byte("2"))), `[1,2]`},
@@ -313,7 +312,7 @@ func TestErrorResponse(t *testing.T) {
 			t.Errorf("got  %s\nwant %s", tt.got, tt.want)
 		}
 	}
-	if want := "JSON-RPC error -32010: "; !strings.HasPrefix(e.Error(), want) {
+	if e := (&mcp.Error{Code: mcp.CodeDenied, Message: "no"}); e.Error() != "JSON-RPC error -32010: no" {
 		t.Error(e)
 	}
 }

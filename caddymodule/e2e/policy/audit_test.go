@@ -3,10 +3,14 @@ package policy_test
 import (
 	"encoding/base64"
 	"encoding/json"
+	"io"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
 
 func quote(tb testing.TB, s string) string {
@@ -115,4 +119,90 @@ func TestDryRun(t *testing.T) {
 			t.Errorf("line %d: %v", i, line)
 		}
 	}
+}
+
+// TestAuditHangUp: nobody makes a call off the record by hanging up, or because the
+// answer breaks off.
+func TestAuditHangUp(t *testing.T) {
+	headers := func(w http.ResponseWriter, mediaType string) {
+		w.Header().Set("Content-Type", mediaType)
+		_, _ = io.WriteString(w, ": begin\n\n")
+		_ = http.NewResponseController(w).Flush()
+	}
+	for _, mediaType := range []string{"text/event-stream", "application/json", "text/plain"} {
+		for name, tt := range map[string]struct {
+			way     func(c client) *stream
+			outcome string
+		}{
+			"POST": {func(c client) *stream { return c.open(http.MethodPost, tool("search_x")) }, "allowed"},
+			"GET":  {func(c client) *stream { return c.open(http.MethodGet, "") }, "allowed"},
+		} {
+			t.Run("the client hangs up, "+name+" "+mediaType, func(t *testing.T) {
+				r := use(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+					headers(w, mediaType)
+					<-r.Context().Done()
+				})
+				c := r.client(t, "/mcp", "tickets:read")
+				s := tt.way(c)
+				wantStatus(t, gatewaytest.Reply{Status: s.resp.StatusCode}, http.StatusOK)
+				s.close()
+				line := r.audited(t, c.token, 1)[0]
+				if line["outcome"] != tt.outcome || line["event"] != "call" || line["cause"] != nil || name == "POST" && line["tool"] != "search_x" {
+					t.Errorf("the line is %v", line)
+				}
+			})
+		}
+		t.Run("the server breaks off, "+mediaType, func(t *testing.T) {
+			r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+				headers(w, mediaType)
+				panic(http.ErrAbortHandler)
+			})
+			c := r.client(t, "/mcp", "tickets:read")
+			s := c.open(http.MethodPost, tool("search_x"))
+			<-s.done
+			if s.err == nil {
+				t.Error("the client takes a part for the whole")
+			}
+			if line := r.audited(t, c.token, 1)[0]; line["outcome"] != "failed" || line["cause"] != "the answer broke off" || line["rule"] != "tool search_*" {
+				t.Errorf("the line is %v", line)
+			}
+		})
+	}
+	t.Run("an event that can't be filtered", func(t *testing.T) {
+		r := use(t, answerEvents("data: {\"result\"\n\n", 1<<20))
+		c := r.client(t, "/mcp", "tickets:read")
+		<-c.open(http.MethodPost, rpc("1", "tools/list", "")).done
+		if line := r.audited(t, c.token, 1)[0]; line["outcome"] != "failed" || !strings.Contains(line["cause"].(string), "rewriting an event") {
+			t.Errorf("the line is %v", line)
+		}
+	})
+}
+
+// TestAuditTruth: a line says what was sent, and of a dry run that fails, why.
+func TestAuditTruth(t *testing.T) {
+	t.Run("size", func(t *testing.T) {
+		for _, text := range []string{lists[0].text, "no list " + strings.Repeat("x", 5000)} {
+			for _, answer := range []answers{answerJSON(text, "", 1<<20), answerEvents("data: "+strings.TrimSpace(text)+"\n\n", 1<<20)} {
+				r := use(t, answer)
+				c := r.client(t, "/mcp", "tickets:read")
+				s := c.open(http.MethodPost, rpc("1", "tools/list", ""))
+				<-s.done
+				sent := float64(len(s.has()))
+				size, _ := r.audited(t, c.token, 1)[0]["size"].(float64) // left out if it is 0
+				if math.Abs(size-sent) > 1 {                             // the last line may have no end
+					t.Errorf("%v bytes were sent, and the line says %v", sent, size)
+				}
+			}
+		}
+	})
+	t.Run("failed", func(t *testing.T) {
+		r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusServiceUnavailable) })
+		c := r.client(t, "/dry", "tickets:read")
+		wantStatus(t, c.post(tool("delete_x")), http.StatusServiceUnavailable)
+		line := r.audited(t, c.token, 1)[0]
+		cause, _ := line["cause"].(string)
+		if line["outcome"] != "failed" || line["rule"] != "tool delete_*" || strings.Contains(cause, "policy") {
+			t.Errorf("the line is %v", line)
+		}
+	})
 }

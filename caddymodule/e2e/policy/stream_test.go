@@ -185,6 +185,19 @@ func TestL12Filtered(t *testing.T) {
 			eventually(t, time.Second, "the upstream hears of it", func() bool { return r.up.open.Load() == 0 })
 		})
 	}
+	t.Run("L12 each event is a gzip member", func(t *testing.T) {
+		r := use(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+			w.Header().Set("Content-Type", "text/event-stream")
+			w.Header().Set("Content-Encoding", "gzip")
+			for range 2 {
+				_, _ = w.Write(compressed(events(lists[0].text), "gzip"))
+				_ = http.NewResponseController(w).Flush()
+			}
+			<-r.Context().Done() // no event waits for a third
+		})
+		s := r.client(t, "/mcp", "tickets:read").open(http.MethodPost, rpc("1", "tools/list", ""))
+		eventually(t, 5*time.Second, "both events", func() bool { return s.has() == events(lists[0].kept)+events(lists[0].kept) })
+	})
 	t.Run("L13 while a list is held back", func(t *testing.T) {
 		r := use(t, func(w http.ResponseWriter, req *http.Request, _ string) {
 			w.Header().Set("Content-Type", "application/json")

@@ -16,7 +16,6 @@ type bench struct {
 	gateway  *process
 	plain    *process
 	second   [2]string // the second sites of the gateway and of plain Caddy
-	rules    string    // the gateway's site with rules
 	out      *results
 	say      func(format string, args ...any)
 }
@@ -67,9 +66,9 @@ func (b *bench) constant(id string, conns int, gateway, other side) error {
 
 // to returns a side that repeats a call to a site of a process, each connection
 // with a token of its own: one grant may not have too many calls at once.
-func to(p *process, site string, status int, body string, tokens ...string) side {
+func to(p *process, site string, status int, tokens ...string) side {
 	return side{p, load{addr: site, warm: true, worker: func(i int) step {
-		request := call(site, tokens[i%len(tokens)], body)
+		request := call(site, tokens[i%len(tokens)])
 		return func(c *conn) error {
 			_, err := c.expect(status, request)
 			return err
@@ -88,39 +87,26 @@ func (b *bench) calls() error {
 	if err != nil {
 		return err
 	}
-	remembered := to(b.gateway, b.gateway.site, http.StatusOK, callBody, tokens...)
-	plain := to(b.plain, b.plain.site, http.StatusOK, callBody, tokens...)
+	remembered := to(b.gateway, b.gateway.site, http.StatusOK, tokens...)
+	plain := to(b.plain, b.plain.site, http.StatusOK, tokens...)
 	for _, conns := range b.conns {
 		if err := b.constant("remembered", conns, remembered, plain); err != nil {
 			return err
 		}
 	}
-	few := to(b.gateway, b.second[0], http.StatusOK, callBody, others...)
+	few := to(b.gateway, b.second[0], http.StatusOK, others...)
 	if err := b.constant("keepalive", most, remembered, few); err != nil {
-		return err
-	}
-	if err := b.judged(tokens); err != nil {
 		return err
 	}
 	if err := b.compare("first", firstConns, b.firstSight); err != nil {
 		return err
 	}
-	refused := to(b.plain, b.second[1], http.StatusUnauthorized, callBody, "")
-	unknown := to(b.gateway, b.gateway.site, http.StatusUnauthorized, callBody, "")
+	refused := to(b.plain, b.second[1], http.StatusUnauthorized, "")
+	unknown := to(b.gateway, b.gateway.site, http.StatusUnauthorized, "")
 	if err := b.constant("none", firstConns, unknown, refused); err != nil {
 		return err
 	}
 	return b.garbage(tokens[0])
-}
-
-// judged compares a call of 1 KiB to a resource with rules and to one without.
-func (b *bench) judged(tokens []string) error {
-	judged, err := b.mint(firstConns, b.rules)
-	if err != nil {
-		return err
-	}
-	return b.constant("judged", firstConns,
-		to(b.gateway, b.rules, http.StatusOK, kibibyte, judged...), to(b.gateway, b.gateway.site, http.StatusOK, kibibyte, tokens...))
 }
 
 // firstConns is the number of connections of loads that need a request of
@@ -145,7 +131,7 @@ func each(status int, host string, tokens []string) func(int) step {
 			if next >= len(tokens) {
 				return errDone
 			}
-			_, err := c.expect(status, call(host, tokens[next], callBody))
+			_, err := c.expect(status, call(host, tokens[next]))
 			next += firstConns
 			return err
 		}

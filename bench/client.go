@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"strings"
 )
 
 // This file is an OAuth client and an MCP client, as requests ready to be sent.
@@ -26,16 +25,13 @@ func post(host, path, mediaType, header, body string) []byte {
 		path, host, mediaType, header, len(body), body)
 }
 
-// kibibyte is a call of 1 KiB that rules allow.
-var kibibyte = fmt.Sprintf(`{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"search_all","arguments":{"text":%q}}}`, strings.Repeat("word ", 186))
-
 // call returns a tool call with a token, or without one.
-func call(host, token, body string) []byte {
+func call(host, token string) []byte {
 	header := "Accept: application/json, text/event-stream\r\nMcp-Protocol-Version: 2025-06-18\r\n"
 	if token != "" {
 		header += "Authorization: Bearer " + token + "\r\n"
 	}
-	return post(host, "/mcp", "application/json", header, body)
+	return post(host, "/mcp", "application/json", header, callBody)
 }
 
 // devToken asks for an access token of the development mode.

@@ -141,9 +141,6 @@ func (b *bench) underLoad() (err error) {
 			return err
 		}
 		b.second[i] = c.other
-		if i == 0 {
-			b.rules = c.rules
-		}
 	}
 	for _, part := range []func() error{b.streams, b.yardsticks, b.calls, b.issuance} {
 		if err := part(); err != nil {

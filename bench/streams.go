@@ -46,7 +46,7 @@ func (b *bench) streams() error {
 func (b *bench) hold(p *process, tokens []string) (each float64, lost int, err error) {
 	// A call with each token, so that what is remembered of tokens does not count.
 	if _, err := shared(p.site, tokens, func(c *conn, token string) (*conn, error) {
-		_, err := c.expect(http.StatusOK, call(p.site, token, callBody))
+		_, err := c.expect(http.StatusOK, call(p.site, token))
 		return c, err
 	}); err != nil {
 		return 0, 0, err

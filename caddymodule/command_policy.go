@@ -125,6 +125,7 @@ func (f *explainFlags) explain(w io.Writer) error {
 	r := (&http.Request{Method: http.MethodPost, Header: http.Header{}}).WithContext(of)
 	says := &said{message: m}
 	says.tell(r, token)
+	setPlaceholders(of, token)
 	e := p.Explain(of, caller, m)
 	writeExplanation(w, h, e)
 	if e.Verdict.Outcome != policy.Allowed && !p.DryRun() {

@@ -189,7 +189,8 @@ func TestAuditOfCalls(t *testing.T) {
 	}{
 		{"allowed", oauth.Event{Outcome: oauth.OutcomeAllowed}, false, "call", zapcore.DebugLevel, ""},
 		{"allowed, all are audited", oauth.Event{Outcome: oauth.OutcomeAllowed}, true, "call", zapcore.InfoLevel, "call"},
-		{"allowed, and the server behind fails", oauth.Event{Outcome: oauth.OutcomeAllowed, Status: 500}, true, "call", zapcore.InfoLevel, "call"},
+		{"the server behind fails", oauth.Event{Outcome: oauth.OutcomeFailed, Status: 500, Code: oauth.CodeServerError}, false, "call", zapcore.ErrorLevel, ""},
+		{"the server behind fails, all are audited", oauth.Event{Outcome: oauth.OutcomeFailed, Status: 500, Code: oauth.CodeServerError}, true, "call", zapcore.ErrorLevel, "call"},
 		{"without an outcome", oauth.Event{}, false, "call", zapcore.DebugLevel, ""},
 		{"a dry run", oauth.Event{Outcome: oauth.OutcomeWouldDeny}, false, "call", zapcore.InfoLevel, ""},
 		{"denied", oauth.Event{Outcome: oauth.OutcomeDenied, Status: 200}, false, "denial", zapcore.InfoLevel, "denial"},

@@ -157,7 +157,8 @@ func (h *Handler) judge(c *call, r *http.Request, t *resource.Token) *refusal {
 		c.said.about(m)
 		v := h.rules.Judge(r.Context(), &who, m)
 		if v.Outcome == policy.StepUp && !h.obtainable(t, v.Scopes) {
-			v.Outcome, v.Reason = policy.Denied, "this needs scopes that this program can't get here: the server's operator decides about them"
+			v.Outcome, v.Scopes = policy.Denied, nil
+			v.Reason = "this needs scopes that this program can't get here: the server's operator decides about them"
 		}
 		refused = refused || v.Outcome != policy.Allowed
 		c.said.verdicts = append(c.said.verdicts, v)
@@ -179,9 +180,13 @@ func (h *Handler) obtainable(t *resource.Token, scopes oauth.Scope) bool {
 }
 
 // deny words the answer to a call of which something was refused. Every request in
-// it gets an answer. If scopes are all that is missing, the client is told which.
+// it gets an answer. If scopes are all that is missing, the client is told which the
+// whole call takes: it may come back with these and no others.
 func (h *Handler) deny(s *reading, r *http.Request) *refusal {
 	var scopes oauth.Scope
+	for i := range s.verdicts {
+		scopes = scopes.Union(s.verdicts[i].Scopes)
+	}
 	steps, asks := true, false
 	var answers [][]byte
 	for i, v := range s.verdicts {
@@ -191,8 +196,7 @@ func (h *Handler) deny(s *reading, r *http.Request) *refusal {
 		case policy.Denied:
 			steps = false
 		case policy.StepUp:
-			scopes = scopes.Union(v.Scopes)
-			data = map[string]string{"required_scope": v.Scopes.String()}
+			data = map[string]string{"required_scope": scopes.String()}
 		default:
 			message = "not done, because another call of the same batch was refused"
 		}

@@ -24,6 +24,7 @@ const maxList = 32 << 20
 type listFilter struct {
 	rules   *policy.Policy
 	who     policy.Caller
+	gets    func(oauth.Scope) bool
 	ctx     context.Context //nolint:containedctx // of the call that it belongs to
 	private bool            // the revision knows cacheScope
 
@@ -60,6 +61,7 @@ func (h *Handler) listFilterFor(c *call, r *http.Request, t *resource.Token) *li
 	}
 	return &listFilter{
 		rules: h.rules, who: h.newCaller(t, r), ctx: c.tellOf(r, t),
+		gets:    func(scopes oauth.Scope) bool { return h.obtainable(t, scopes) },
 		private: mcp.Mirrors(r.Header.Get(mcp.HeaderProtocolVersion)),
 	}
 }
@@ -73,9 +75,9 @@ func (c *call) tellOf(r *http.Request, t *resource.Token) context.Context {
 	return r.Context()
 }
 
-// keep reports whether the caller could call an entry of a list.
+// keep reports whether a list shows an entry to the caller.
 func (f *listFilter) keep(l mcp.List, name string) bool {
-	return f.rules.Visible(f.ctx, &f.who, l, name)
+	return f.rules.Visible(f.ctx, &f.who, l, name, f.gets)
 }
 
 func (f *listFilter) rewrite(message []byte) ([]byte, error) {

@@ -17,6 +17,8 @@ type query struct {
 	uri     uriForms
 	// ahead says that nobody has made the call yet: is there a way to make it?
 	ahead bool
+	// gets reports whether the client gets scopes if it asks; nil is always.
+	gets func(oauth.Scope) bool
 	// err is what an expression failed with last.
 	err error
 	// trace is what Explain collects; otherwise nil.
@@ -95,6 +97,9 @@ func (p *Policy) decide(q *query) Verdict {
 		alone := r.verdict(q, step.requires())
 		step.says(applies, alone)
 		v := stricter(sure, alone)
+		if v.Outcome == StepUp && q.gets != nil && !q.gets(v.Scopes) {
+			v.Outcome, v.Scopes = Denied, nil
+		}
 		switch {
 		case applies == open:
 			best = laxer(best, v)
@@ -229,7 +234,8 @@ func (v *Verdict) severity() int {
 }
 
 // stricter returns the stricter of two verdicts, the first one of equals. Scopes
-// and fields of both are needed.
+// and fields of both are needed: a client asks for what it is told and for nothing
+// else, and must not lose for one half of a call what the other half takes.
 func stricter(a, b Verdict) Verdict {
 	if a.Outcome == 0 {
 		return b
@@ -238,8 +244,8 @@ func stricter(a, b Verdict) Verdict {
 	if b.severity() > a.severity() {
 		out, other = b, a
 	}
-	if out.Outcome == StepUp && other.Outcome == StepUp {
-		out.Scopes = out.Scopes.Union(other.Scopes)
+	if out.Outcome != Denied && len(other.Scopes) > 0 {
+		out.Scopes = a.Scopes.Union(b.Scopes)
 	}
 	if len(other.Fields) > 0 {
 		out.Fields = oauth.Scope(out.Fields).Union(other.Fields)
@@ -258,13 +264,14 @@ func laxer(a, b Verdict) Verdict {
 // Visible reports whether an entry of a list is shown: one that the caller could
 // use, arguments being unknown, or reach with more scopes where lists show such.
 // The name is what entries of the list are known by. A template is shown if some
-// URI that begins as it does could be read.
-func (p *Policy) Visible(ctx context.Context, caller *Caller, list mcp.List, name string) bool {
+// URI that begins as it does could be read. gets reports whether the client gets
+// scopes if it asks; nil is always.
+func (p *Policy) Visible(ctx context.Context, caller *Caller, list mcp.List, name string, gets func(oauth.Scope) bool) bool {
 	if p.dryRun || !p.needsBody {
 		return true
 	}
 	m := mcp.Message{Kind: mcp.Request, Name: name}
-	q := query{ctx: ctx, caller: caller, message: &m, ahead: true}
+	q := query{ctx: ctx, caller: caller, message: &m, ahead: true, gets: gets}
 	switch list {
 	case mcp.Tools:
 		m.Method, q.about = mcp.MethodCallTool, aTool

@@ -125,7 +125,7 @@ func newRule(r Rule, env Env, scopes hierarchy) (rule, error) {
 		}
 		out.require = append(out.require, compiled)
 	}
-	out.allowed = Verdict{Outcome: Allowed, Rule: out.name, Fields: r.Audit}
+	out.allowed = Verdict{Outcome: Allowed, Rule: out.name, Scopes: out.needs, Fields: r.Audit}
 	out.denied = Verdict{Outcome: Denied, Rule: out.name, Reason: reasonDenied, Fields: r.Audit}
 	out.stepped = Verdict{Outcome: StepUp, Rule: out.name, Reason: reasonScope, Scopes: out.needs, Fields: r.Audit}
 	return out, nil

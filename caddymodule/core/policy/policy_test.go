@@ -88,10 +88,10 @@ func TestJudge(t *testing.T) {
 		rule   string
 		scopes string
 	}{
-		"scope held":              {reader, callTool("search_all"), Allowed, "tool search_*", ""},
+		"scope held":              {reader, callTool("search_all"), Allowed, "tool search_*", "tickets:read"},
 		"glob is whole":           {reader, callTool("my_search_all"), Denied, "default", ""},
 		"case counts":             {reader, callTool("Search_all"), Denied, "default", ""},
-		"hierarchy":               {admin, callTool("refund"), Allowed, "tool refund", ""},
+		"hierarchy":               {admin, callTool("refund"), Allowed, "tool refund", "tickets:refund"},
 		"step up":                 {lead, callTool("refund"), StepUp, "tool refund", "tickets:refund"},
 		"group first, no scope":   {reader, callTool("refund"), Denied, "tool refund", ""},
 		"denied":                  {admin, callTool("delete_all"), Denied, "tool delete_*", ""},
@@ -286,6 +286,13 @@ func TestStepUpScopes(t *testing.T) {
 	if v.Outcome != StepUp || v.Scopes.String() != "read write refund" {
 		t.Errorf("%+v", v)
 	}
+	// What the token has for one half is not lost for the other, whichever comes first.
+	for _, m.URIs = range [][]string{{"a:1", "b:1"}, {"b:1", "a:1"}} {
+		if v = p.Judge(t.Context(), &Caller{Scopes: oauth.Scope{"read", "write"}}, &m); v.Outcome != StepUp ||
+			!v.Scopes.ContainsAll(oauth.Scope{"read", "write", "refund"}) {
+			t.Errorf("%s: %+v", m.URIs, v)
+		}
+	}
 	m.URIs = []string{"a:1"}
 	if v = p.Judge(t.Context(), &Caller{}, &m); v.Scopes.String() != "read write" {
 		t.Errorf("a verdict changed the policy: %+v", v)
@@ -328,15 +335,24 @@ func TestVisible(t *testing.T) {
 		{mcp.ResourceTemplates, "{+any}", true, true},
 		{0, "search_x", false, false},
 	} {
-		if got := build(t, cfg).Visible(t.Context(), &reader, test.list, test.name); got != test.want {
+		if got := build(t, cfg).Visible(t.Context(), &reader, test.list, test.name, nil); got != test.want {
 			t.Errorf("%s is visible: %v", test.name, got)
 		}
-		if got := build(t, stepUp).Visible(t.Context(), &reader, test.list, test.name); got != test.too {
+		if got := build(t, stepUp).Visible(t.Context(), &reader, test.list, test.name, nil); got != test.too {
 			t.Errorf("%s is visible with list_step_up: %v", test.name, got)
 		}
 	}
+	for scope, want := range map[string]bool{"tickets:refund": true, "tickets:read": false} {
+		gets := func(scopes oauth.Scope) bool { return oauth.Scope{scope}.ContainsAll(scopes) }
+		if got := build(t, stepUp).Visible(t.Context(), &reader, mcp.Tools, "refund", gets); got != want {
+			t.Errorf("a client that could get %s sees refund: %v", scope, got)
+		}
+		if !build(t, stepUp).Visible(t.Context(), &reader, mcp.Tools, "search_x", gets) {
+			t.Error("what needs no more is not shown")
+		}
+	}
 	cfg.DryRun = true
-	if !build(t, cfg).Visible(t.Context(), &Caller{}, mcp.Tools, "delete_x") {
+	if !build(t, cfg).Visible(t.Context(), &Caller{}, mcp.Tools, "delete_x", nil) {
 		t.Error("a dry run hides something")
 	}
 }

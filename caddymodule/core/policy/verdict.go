@@ -49,8 +49,10 @@ type Verdict struct {
 	// configured, such as "tool refund", or "default", or "protocol" for what MCP
 	// itself cannot do without.
 	Rule string
-	// Scopes are all scopes that the operation needs, in the order of the rule, for
-	// StepUp. Those that the token has are among them.
+	// Scopes are all scopes that the operation needs, in the order of the rule, those
+	// that the token has among them. An allowed operation has them too: if another one
+	// of its call needs more, the client must not come back without these. Denied has
+	// none.
 	Scopes oauth.Scope
 	// Reason is for the caller: what is missing, and what to do, without a name
 	// from the configuration. Empty for Allowed.

@@ -110,6 +110,12 @@ func TestListsJSON(t *testing.T) {
 				t.Errorf("the client sees\n%s\nwant\n%s", reply.Body, want)
 			}
 		})
+		t.Run("L17 what the client can't get is not shown either "+l.method, func(t *testing.T) {
+			r := use(t, answerJSON(l.text, "", 1<<20))
+			if reply := r.limited(t, "/later").post(rpc("1", l.method, "")); reply.Body != l.kept {
+				t.Errorf("the client sees\n%s\nwant\n%s", reply.Body, l.kept)
+			}
+		})
 		t.Run("L17 unchanged "+l.method, func(t *testing.T) {
 			r := use(t, answerJSON(l.text, "", 1<<20))
 			for _, path := range []string{"/dry", "/plain"} {

@@ -29,6 +29,8 @@ const rules = `
 		prompt hello          allow
 		resource_uri file:///hr/*                 deny
 		resource_uri file:///pub/* https://pub.example/*  allow
+		resource_uri tickets:*  require scope tickets:read
+		resource_uri refunds:*  require scope tickets:refund tickets:pay
 		method tasks/get      allow
 `
 

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -66,11 +67,18 @@ func TestK6StepUp(t *testing.T) {
 		}
 	})
 	t.Run("K6 nobody is sent to ask for what they can't get", func(t *testing.T) {
-		limited := gatewaytest.Client{Base: r.URL, ID: "limited", RedirectURI: "http://127.0.0.1/limited", Verifier: strings.Repeat("verifier-0123456789.", 3)}
-		access, _ := limited.Tokens(t)
-		r.wantDenied(t, client{t, r.URL + "/mcp", access}.post(tool("refund")))
-		r.wantPassed(t, client{t, r.URL + "/mcp", access}.post(tool("search_x")))
+		c := r.limited(t, "/mcp")
+		r.wantDenied(t, c.post(tool("refund")))
+		r.wantPassed(t, c.post(tool("search_x")))
 	})
+}
+
+// limited is a client that can get tickets:read and nothing else.
+func (r *rig) limited(tb testing.TB, path string) client {
+	tb.Helper()
+	limited := gatewaytest.Client{Base: r.URL, ID: "limited", RedirectURI: "http://127.0.0.1/limited", Verifier: strings.Repeat("verifier-0123456789.", 3)}
+	access, _ := limited.Tokens(tb, "resource", r.URL+path)
+	return client{tb, r.URL + path, access}
 }
 
 // TestK7AllScopes: who gets what one challenge asks for is let in.
@@ -97,15 +105,39 @@ func TestK7AllScopes(t *testing.T) {
 		access, _ = c.Tokens(t, "scope", "tickets:read "+scope)
 		r.wantPassed(t, client{t, r.URL + "/mcp", access}.post(tool("refund")))
 	})
-	t.Run("K7 a batch asks for all at once", func(t *testing.T) {
-		c := r.client(t, "/mcp", "tickets:pay")
-		reply := c.post(`[` + tool("search_x") + `,` + tool("refund") + `]`)
-		wantStatus(t, reply, http.StatusForbidden)
-		if got := parameters(t, reply.Header.Get("WWW-Authenticate"))["scope"]; got != "tickets:read tickets:refund tickets:pay" {
-			t.Errorf("scope %q", got)
+	// A client that asks for what it is told, and for nothing else, is told once:
+	// what it had for one part of the call is not lost for the other.
+	all := []string{"tickets:pay", "tickets:read", "tickets:refund"}
+	for have, bodies := range map[string][]string{
+		"tickets:pay":                {`[` + tool("search_x") + `,` + tool("refund") + `]`},
+		"tickets:read":               {`[` + tool("search_x") + `,` + tool("refund") + `]`, `[` + tool("refund") + `,` + tool("search_x") + `]`, listen("tickets:1", "refunds:1")},
+		"tickets:refund tickets:pay": {`[` + tool("search_x") + `,` + tool("refund") + `]`, listen("refunds:1", "tickets:1")},
+	} {
+		for _, body := range bodies {
+			t.Run("K7 with "+have+" "+body, func(t *testing.T) {
+				reply := r.client(t, "/mcp", have).post(body)
+				wantStatus(t, reply, http.StatusForbidden)
+				scope := parameters(t, reply.Header.Get("WWW-Authenticate"))["scope"]
+				if got := strings.Fields(scope); !slices.Equal(slices.Sorted(slices.Values(got)), all) {
+					t.Errorf("scope %q", scope)
+				}
+				if !strings.Contains(reply.Body, `"required_scope":"`+scope+`"`) {
+					t.Errorf("body %s", reply.Body)
+				}
+				r.up.none(t)
+				r.wantPassed(t, r.client(t, "/mcp", scope).post(body))
+			})
 		}
-		r.up.none(t)
-	})
+	}
+}
+
+// listen subscribes to resources.
+func listen(uris ...string) string {
+	text, err := json.Marshal(uris)
+	if err != nil {
+		panic(err)
+	}
+	return rpc("1", "subscriptions/listen", `"notifications":{"resourceSubscriptions":`+string(text)+`}`)
 }
 
 func TestK8Hierarchy(t *testing.T) {

@@ -66,7 +66,8 @@ call, what came of each condition, and what the client would be answered.
 What is not given of the caller is unknown, as it would be of a token that does
 not say it. Scopes are the resource's own for basic use, unless --scope is given.
 The address is taken to be verified. Expressions can read the method, the name,
-the arguments and the claims of these flags, and nothing else of a request.
+the arguments and what these flags say; where they ask for anything else of a
+request, they are unknown.
 
 It exits with 0 if the call is allowed and with 1 if not.`,
 		Example: `  $ caddy mcp-policy explain --user alice --group leads --tool refund
@@ -120,10 +121,12 @@ func (f *explainFlags) explain(w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	of := context.WithValue(ctx, caddy.ReplacerCtxKey, caddy.NewReplacer())
+	repl := caddy.NewReplacer()
+	of := context.WithValue(ctx, caddy.ReplacerCtxKey, repl)
 	of = context.WithValue(of, caddyhttp.VarsCtxKey, map[string]any{})
 	r := (&http.Request{Method: http.MethodPost, Header: http.Header{}}).WithContext(of)
 	says := &said{message: m}
+	repl.Map(f.unknown(says)) // asked first
 	says.tell(r, token)
 	setPlaceholders(of, token)
 	e := p.Explain(of, caller, m)
@@ -176,9 +179,6 @@ func (f *explainFlags) caller(h *Handler) (*policy.Caller, *resource.Token, erro
 			return nil, nil, errors.New("--scope is not a scope such as tickets:read")
 		}
 	}
-	if f.age > 0 {
-		c.AuthTime = time.Now().Add(-f.age)
-	}
 	if f.remote != "" {
 		var err error
 		if c.Remote, err = netip.ParseAddr(f.remote); err != nil {
@@ -189,7 +189,35 @@ func (f *explainFlags) caller(h *Handler) (*policy.Caller, *resource.Token, erro
 	t.Subject, t.Email, t.EmailVerified, t.Groups = c.Subject, c.Email, c.EmailVerified, c.Groups
 	t.GroupsUnknown = c.GroupsUnknown
 	t.ClientID, t.Login, t.Scope = c.ClientID, c.Login, c.Scopes.String()
+	if f.age > 0 {
+		c.AuthTime = time.Now().Add(-f.age)
+		t.AuthTime = c.AuthTime.Unix()
+	}
 	return c, t, nil
+}
+
+// unknown answers for placeholders of a request of which the flags say nothing, so
+// that no expression takes them for empty.
+func (f *explainFlags) unknown(says *said) caddy.ReplacerFunc {
+	user, email, groups, client := f.user != "", f.email != "", f.groupsKnown, f.client != ""
+	known := map[string]bool{
+		userPlaceholder + "id": user, userPlaceholder + "email": email, userPlaceholder + "groups": groups,
+		userPlaceholder + "client_id": client, userPlaceholder + "scope": true,
+	}
+	for claim, given := range map[string]bool{
+		"sub": user, "email": email, "email_verified": email, "groups": groups, "groups_unknown": groups,
+		"client_id": client, "scope": true, "login": f.login != "", "auth_time": f.age > 0,
+	} {
+		known[claimPlaceholder+claim] = given
+	}
+	return func(key string) (any, bool) {
+		ofCall := strings.HasPrefix(key, mcpPlaceholder) && !strings.HasPrefix(key, claimPlaceholder)
+		if !strings.HasPrefix(key, "http.") || ofCall || known[key] {
+			return nil, false
+		}
+		says.doubt = fmt.Errorf("the flags don't say what {%s} is", key)
+		return nil, true
+	}
 }
 
 // handler finds the directive that is meant.

@@ -36,6 +36,13 @@ const explained = `{
 			deny
 		}
 		tool ban allow
+		tool mine require expression {http.mcp.arguments.user} == {http.auth.user.id}
+		tool fresh require expression "{http.mcp.claims.auth_time} > 0"
+		tool there {
+			when expression {http.request.host} == "evil.example"
+			deny
+		}
+		tool there allow
 		default deny
 	}
 }
@@ -74,6 +81,12 @@ func TestExplain(t *testing.T) {
 		"twin alone":        {[]string{"--tool", "pay", "--user", "alice", "--arguments", `{"AMOUNT": 1}`}, false, []string{"more than one spelling"}},
 		"nested twin":       {[]string{"--tool", "nested", "--arguments", `{"a": {"b": 9007199254740993, "B": 1}}`}, false, []string{"more than one spelling"}},
 		"twin beside it":    {[]string{"--tool", "nested", "--arguments", `{"a": {"b": 9007199254740993}, "c": 1, "C": 2}`}, true, nil},
+		"own":               {[]string{"--tool", "mine", "--user", "alice", "--arguments", `{"user": "alice"}`}, true, nil},
+		"another's":         {[]string{"--tool", "mine", "--user", "alice", "--arguments", `{"user": "bob"}`}, false, []string{": no"}},
+		"whose is unknown":  {[]string{"--tool", "mine", "--arguments", `{"user": ""}`}, false, []string{"don't say what {http.auth.user.id} is"}},
+		"age":               {[]string{"--tool", "fresh", "--auth-age", "1m"}, true, nil},
+		"no age":            {[]string{"--tool", "fresh"}, false, []string{": unknown ("}},
+		"of the request":    {[]string{"--tool", "there", "--user", "alice"}, false, []string{"don't say what {http.request.host} is"}},
 		"nothing":           {nil, false, []string{"say what is called"}},
 		"two things":        {[]string{"--tool", "a", "--uri", "b"}, false, []string{"say what is called"}},
 		"no object":         {[]string{"--tool", "a", "--arguments", "5"}, false, []string{"not a JSON object"}},

@@ -55,10 +55,8 @@ func (h *Handler) listFilterFor(c *call, r *http.Request, t *resource.Token) *li
 	if !asked && r.Method != http.MethodGet {
 		return nil
 	}
-	if asked || speaksStreamable(r.Header) {
-		r.Header.Set("Accept-Encoding", "identity")
-		r.Header.Del("Range")
-	}
+	r.Header.Set("Accept-Encoding", "identity")
+	r.Header.Del("Range")
 	return &listFilter{
 		rules: h.rules, who: h.newCaller(t, r), ctx: c.tellOf(r, t),
 		gets:    func(scopes oauth.Scope) bool { return h.obtainable(t, scopes) },

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	mcpPlaceholder = "http.mcp."
-	saidVar        = "mcp_auth.said"
+	mcpPlaceholder   = "http.mcp."
+	claimPlaceholder = mcpPlaceholder + "claims."
+	saidVar          = "mcp_auth.said"
 )
 
 // said is what a message says, for expressions and the placeholders http.mcp.*. What

@@ -158,6 +158,10 @@ func TestListsEvents(t *testing.T) {
 					t.Errorf("L17 %s: the client sees\n%q\nwant\n%q", l.method, reply.Body, want)
 				}
 			}
+			r.up.take()
+			if reply := c.send(http.MethodGet, "", "Accept", "*/*", "Accept-Encoding", "br"); reply.Body != want || r.up.one(t).header.Get("Accept-Encoding") != "identity" {
+				t.Errorf("L17 %s: who takes anything sees\n%q\nwant\n%q", l.method, reply.Body, want)
+			}
 			if reply := r.client(t, "/plain", "").send(http.MethodGet, ""); reply.Body != events(l.text)+other {
 				t.Errorf("without rules, the client sees %q", reply.Body)
 			}

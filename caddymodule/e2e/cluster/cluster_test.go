@@ -77,7 +77,7 @@ type cluster struct {
 func launch(tb testing.TB, nodes int, store string, options ...string) *cluster {
 	tb.Helper()
 	c := &cluster{balancer: newBalancer(tb), tb: tb}
-	upstream := newUpstream(tb)
+	upstream := gatewaytest.NewUpstream(tb, gatewaytest.FeedOnGet).Addr()
 	text := strings.NewReplacer("ISSUER", c.URL, "STORE", store, "OPTIONS", strings.Join(options, "\n\t\t")).Replace(config)
 	for i := range nodes {
 		c.options = append(c.options, gatewaytest.Options{

@@ -1,41 +1,11 @@
 package cluster_test
 
 import (
-	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 )
-
-// newUpstream starts an MCP server that answers a GET with an endless event
-// stream, and everything else with an empty object.
-func newUpstream(tb testing.TB) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{}`))
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			_, _ = fmt.Fprint(w, "data: event\n\n")
-			if http.NewResponseController(w).Flush() != nil {
-				return
-			}
-			select {
-			case <-r.Context().Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}))
-	tb.Cleanup(server.Close)
-	return server.Listener.Addr().String()
-}
 
 // stream is an open event stream.
 type stream struct {

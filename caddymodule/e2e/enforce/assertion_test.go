@@ -36,11 +36,11 @@ var forged = map[string]string{
 	"trailers":           "Transfer-Encoding: chunked\nTrailer: X-Mcp-Assertion, X-Api-Key\nTE: trailers\n\n28\n" + ping + "\n0\nX-Mcp-Assertion: root\nX-Api-Key: root\n",
 }
 
-func startTold(t *testing.T, u *upstream, handler string) *gatewaytest.Gateway {
+func startTold(t *testing.T, u *gatewaytest.Upstream, handler string) *gatewaytest.Gateway {
 	t.Helper()
 	port := gatewaytest.FreePort(t)
 	return gatewaytest.Start(t, gatewaytest.Options{
-		Caddyfile: forPort(caddyfile("", handler), port), Upstream: u.addr(), Port: port, Env: []string{"TOLD_KEY=" + toldKey},
+		Caddyfile: forPort(caddyfile("", handler), port), Upstream: u.Addr(), Port: port, Env: []string{"TOLD_KEY=" + toldKey},
 	})
 }
 
@@ -58,9 +58,9 @@ func published(tb testing.TB, g *gatewaytest.Gateway, signed string) bool {
 }
 
 // assertionIn returns the only assertion of a request, and checks what it says.
-func assertionIn(tb testing.TB, g *gatewaytest.Gateway, s seen, subject string) string {
+func assertionIn(tb testing.TB, g *gatewaytest.Gateway, s gatewaytest.Seen, subject string) string {
 	tb.Helper()
-	values := s.folded("X-Mcp-Assertion")
+	values := s.Folded("X-Mcp-Assertion")
 	if len(values) != 1 || !published(tb, g, values[0]) {
 		tb.Fatalf("the upstream got the assertions %q", values)
 	}
@@ -77,7 +77,7 @@ func assertionIn(tb testing.TB, g *gatewaytest.Gateway, s seen, subject string) 
 }
 
 func TestAssertion(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := startTold(t, u, told)
 	access, _ := gatewaytest.Register(t, g.URL).Tokens(t)
 	ours := map[string]string{"Authorization": "Bearer " + toldKey, "X-Api-Key": toldKey, "X-Mcp-Groups": "", "X-Mcp-User": "alice"}
@@ -85,16 +85,16 @@ func TestAssertion(t *testing.T) {
 	for name, lines := range forged {
 		t.Run("L1 L3 L4 O46 "+name, func(t *testing.T) {
 			wantStatus(t, raw(t, g.URL, smuggle("/mcp", "Authorization: Bearer "+access+"\n"+lines)), http.StatusOK)
-			s := u.one(t)
+			s := u.One(t)
 			wantIdentity(t, s, ours)
 			assertionIn(t, g, s, "alice")
-			if s.contains(access) {
+			if s.Contains(access) {
 				t.Error("the token reached the upstream")
 			}
 		})
 		t.Run("P2 L2 public path, "+name, func(t *testing.T) {
 			wantStatus(t, raw(t, g.URL, smuggle("/health", "Authorization: Bearer "+access+"\n"+lines)), http.StatusOK)
-			wantIdentity(t, u.one(t), nobodys)
+			wantIdentity(t, u.One(t), nobodys)
 		})
 	}
 	signed := ""
@@ -102,7 +102,7 @@ func TestAssertion(t *testing.T) {
 		ids := map[any]bool{}
 		for range 2 {
 			wantStatus(t, call(t, g.URL+"/mcp", bearer(access)...), http.StatusOK)
-			signed = assertionIn(t, g, u.one(t), "alice")
+			signed = assertionIn(t, g, u.One(t), "alice")
 			ids[part(t, signed, 1)["jti"]] = true
 		}
 		if len(ids) != 2 {
@@ -111,7 +111,7 @@ func TestAssertion(t *testing.T) {
 	})
 	t.Run("L1 it is no access token", func(t *testing.T) {
 		wantInvalid(t, call(t, g.URL+"/mcp", bearer(signed)...))
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("L19 only what the proxy logs for debugging shows it", func(t *testing.T) {
 		for line := range strings.SplitSeq(g.Logs(), "\n") {
@@ -126,19 +126,19 @@ func TestAssertion(t *testing.T) {
 	})
 	t.Run("L2 nor an access token of the upstream", func(t *testing.T) {
 		wantInvalid(t, call(t, g.URL+"/mcp", bearer(toldKey)...))
-		u.none(t)
+		u.None(t)
 	})
 }
 
 // The keys of assertions rotate with the ring, and what was signed before stays
 // verifiable until they are retired.
 func TestAssertionKeys(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := startTold(t, u, "assertion")
 	keys := "http://" + g.Admin + "/mcp_auth/keys"
 	signed := func() string {
 		wantStatus(t, call(t, g.URL+"/mcp", bearer(devToken(t, g.URL))...), http.StatusOK)
-		return assertionIn(t, g, u.one(t), "dev")
+		return assertionIn(t, g, u.One(t), "dev")
 	}
 	kid := func(signed string) any { return part(t, signed, 0)["kid"] }
 	first := signed()
@@ -159,7 +159,7 @@ func TestAssertionKeys(t *testing.T) {
 
 // The credential for the upstream shows up nowhere, and is replaced on reload.
 func TestUpstreamCredential(t *testing.T) {
-	u := newUpstream(t, scripted)
+	u := gatewaytest.NewUpstream(t, scripted)
 	key := filepath.Join(t.TempDir(), "key")
 	write := func(value string) {
 		if err := os.WriteFile(key, []byte(value+"\n"), 0o600); err != nil {
@@ -169,10 +169,10 @@ func TestUpstreamCredential(t *testing.T) {
 	write(toldKey)
 	port := gatewaytest.FreePort(t)
 	config := forPort(caddyfile("", "upstream_header Authorization \"Bearer {file."+key+"}\""), port)
-	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: config, Upstream: u.addr(), Port: port})
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: config, Upstream: u.Addr(), Port: port})
 	token := bearer(devToken(t, g.URL))
 	wantStatus(t, call(t, g.URL+"/mcp", token...), http.StatusOK)
-	wantIdentity(t, u.one(t), map[string]string{"Authorization": "Bearer " + toldKey})
+	wantIdentity(t, u.One(t), map[string]string{"Authorization": "Bearer " + toldKey})
 	for _, status := range []int{http.StatusUnauthorized, http.StatusForbidden} {
 		t.Run(fmt.Sprint("L14 the upstream refuses the credential with ", status), func(t *testing.T) {
 			r := call(t, fmt.Sprintf("%s/mcp?status=%d&h=WWW-Authenticate:Bearer%%20realm=evil&body=evil", g.URL, status), token...)
@@ -195,14 +195,14 @@ func TestUpstreamCredential(t *testing.T) {
 	t.Run("a reload replaces it", func(t *testing.T) {
 		write("another")
 		// Unless it is forced to, Caddy does not load what is no change.
-		if err := g.Reload(strings.Replace(config, "upstream_header", "name Files\n\t\tupstream_header", 1), u.addr()); err != nil {
+		if err := g.Reload(strings.Replace(config, "upstream_header", "name Files\n\t\tupstream_header", 1), u.Addr()); err != nil {
 			t.Fatal(err)
 		}
 		eventually(t, 10*time.Second, "the new credential is sent", func() bool {
-			u.take()
+			u.Take()
 			call(t, g.URL+"/mcp", token...)
-			s := u.take()
-			return len(s) == 1 && s[0].header.Get("Authorization") == "Bearer another"
+			s := u.Take()
+			return len(s) == 1 && s[0].Header.Get("Authorization") == "Bearer another"
 		})
 	})
 }

@@ -24,32 +24,32 @@ func withoutError(tb testing.TB, base string, r gatewaytest.Reply) {
 }
 
 func TestBearer(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "scopes mcp:basic mcp:more")
 	token := devToken(t, g.URL)
 	t.Run("K1 every method needs a token, a session id is none", func(t *testing.T) {
 		for _, method := range []string{"GET", "POST", "DELETE", "PUT", "PATCH", "OPTIONS"} {
 			withoutError(t, g.URL, gatewaytest.Send(t, method, g.URL+"/mcp", "", "Mcp-Session-Id", "abc", "Last-Event-ID", "1"))
 		}
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("K2 the scheme's case does not matter", func(t *testing.T) {
 		for _, scheme := range []string{"Bearer", "bearer", "BEARER", "bEaReR"} {
 			wantStatus(t, call(t, g.URL+"/mcp", "Authorization", scheme+" "+token), http.StatusOK)
 		}
-		u.take()
+		u.Take()
 	})
 	t.Run("K2 K10 O31 two credentials or broken syntax are 400", func(t *testing.T) { malformed(t, u, g.URL, token) })
 	t.Run("K2 another scheme is no credential", func(t *testing.T) {
 		for _, value := range []string{"Basic " + token, "DPoP " + token, "Token " + token, token, "", "Bearer\t" + token} {
 			withoutError(t, g.URL, call(t, g.URL+"/mcp", "Authorization", value))
 		}
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("K3 O31 a token elsewhere is none", func(t *testing.T) { elsewhere(t, u, g.URL, token) })
 	t.Run("K4 K9 no token, no error", func(t *testing.T) {
 		withoutError(t, g.URL, call(t, g.URL+"/mcp"))
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("K5 K10 a bad token is invalid_token", func(t *testing.T) {
 		r := call(t, g.URL+"/mcp", bearer("nonsense")...)
@@ -60,11 +60,11 @@ func TestBearer(t *testing.T) {
 				t.Errorf("challenge lacks %s: %s", part, c)
 			}
 		}
-		u.none(t)
+		u.None(t)
 	})
 }
 
-func malformed(t *testing.T, u *upstream, base, token string) {
+func malformed(t *testing.T, u *gatewaytest.Upstream, base, token string) {
 	for _, values := range [][]string{
 		{"Bearer " + token, "Bearer " + token},
 		{"Bearer " + token, "Basic abc"},
@@ -92,10 +92,10 @@ func malformed(t *testing.T, u *upstream, base, token string) {
 			t.Errorf("%q: %d", line, r.Status)
 		}
 	}
-	u.none(t)
+	u.None(t)
 }
 
-func elsewhere(t *testing.T, u *upstream, base, token string) {
+func elsewhere(t *testing.T, u *gatewaytest.Upstream, base, token string) {
 	for _, query := range []string{"access_token=", "a=b&access_token=", "ACCESS_TOKEN=", "access%5ftoken=", "a=b;access_token="} {
 		withoutError(t, base, call(t, base+"/mcp?"+query+token))
 	}
@@ -116,12 +116,12 @@ func elsewhere(t *testing.T, u *upstream, base, token string) {
 	} {
 		withoutError(t, base, call(t, base+"/mcp", h[0], h[1]))
 	}
-	u.none(t)
+	u.None(t)
 }
 
 // K11: one line, Bearer first, printable ASCII, whatever the request says.
 func TestChallengeSyntax(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "")
 	valid := regexp.MustCompile(`^Bearer [a-z_]+="[\x20\x21\x23-\x5b\x5d-\x7e]*"(, [a-z_]+="[\x20\x21\x23-\x5b\x5d-\x7e]*")*$`)
 	for _, target := range []string{"/mcp", `/mcp/%22%0d%0aX-Evil:1`, "/mcp%E2%80%A8", `/mcp"`, "/mcp?scope=%22x", "/"} {
@@ -149,5 +149,5 @@ func TestChallengeSyntax(t *testing.T) {
 			})
 		}
 	}
-	u.none(t)
+	u.None(t)
 }

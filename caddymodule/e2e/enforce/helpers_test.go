@@ -47,10 +47,10 @@ func caddyfile(app, handler string) string {
 }
 
 // start runs a gateway with these options before an upstream.
-func start(tb testing.TB, u *upstream, app, handler string) *gatewaytest.Gateway {
+func start(tb testing.TB, u *gatewaytest.Upstream, app, handler string) *gatewaytest.Gateway {
 	tb.Helper()
 	port := gatewaytest.FreePort(tb)
-	return gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: forPort(caddyfile(app, handler), port), Upstream: u.addr(), Port: port})
+	return gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: forPort(caddyfile(app, handler), port), Upstream: u.Addr(), Port: port})
 }
 
 // forPort fills in the site's address: the port, whatever the Host.

@@ -13,16 +13,16 @@ import (
 
 // wantIdentity checks that each header, in whatever spelling, reached the
 // upstream with exactly one value; "" is not at all.
-func wantIdentity(tb testing.TB, s seen, want map[string]string) {
+func wantIdentity(tb testing.TB, s gatewaytest.Seen, want map[string]string) {
 	tb.Helper()
 	for name, value := range want {
-		got := s.folded(name)
+		got := s.Folded(name)
 		if value == "" && len(got) > 0 || value != "" && !slices.Equal(got, []string{value}) {
 			tb.Errorf("%s reached the upstream as %q, want %q", name, got, value)
 		}
 	}
-	if s.contains("root") {
-		tb.Errorf("what the client made up reached the upstream: %s %v %v %q", s.target, s.header, s.trailer, s.body)
+	if s.Contains("root") {
+		tb.Errorf("what the client made up reached the upstream: %v", s)
 	}
 }
 
@@ -51,7 +51,7 @@ var smuggled = map[string]string{
 }
 
 func TestIdentity(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /health")
 	c := gatewaytest.Register(t, g.URL)
 	access, _ := c.Tokens(t)
@@ -64,32 +64,32 @@ func TestIdentity(t *testing.T) {
 	for name, lines := range smuggled {
 		t.Run("L1 L2 L3 L4 O46 "+name, func(t *testing.T) {
 			wantStatus(t, raw(t, g.URL, smuggle("/mcp", "Authorization: Bearer "+access+"\n"+lines)), http.StatusOK)
-			s := u.one(t)
+			s := u.One(t)
 			wantIdentity(t, s, alice)
-			if s.header.Get("Content-Type") != "application/json" {
-				t.Errorf("Content-Type is gone: %v", s.header)
+			if s.Header.Get("Content-Type") != "application/json" {
+				t.Errorf("Content-Type is gone: %v", s.Header)
 			}
-			if s.contains(access) {
+			if s.Contains(access) {
 				t.Error("the token reached the upstream")
 			}
 		})
 		t.Run("P2 public path, "+name, func(t *testing.T) {
 			wantStatus(t, raw(t, g.URL, smuggle("/health", "Authorization: Bearer "+access+"\n"+lines)), http.StatusOK)
-			s := u.one(t)
+			s := u.One(t)
 			wantIdentity(t, s, nobody)
-			if s.contains(access) {
+			if s.Contains(access) {
 				t.Error("the token reached the upstream")
 			}
 		})
 	}
 	t.Run("P2 a claim that the token lacks leaves its header absent", func(t *testing.T) {
 		call(t, g.URL+"/mcp", append(bearer(devToken(t, g.URL)), "X-Mcp-Email", "root", "X-Mcp-Name", "root")...)
-		wantIdentity(t, u.one(t), map[string]string{"X-Mcp-User": "dev", "X-Mcp-Email": "", "X-Mcp-Name": ""})
+		wantIdentity(t, u.One(t), map[string]string{"X-Mcp-User": "dev", "X-Mcp-Email": "", "X-Mcp-Name": ""})
 	})
 	t.Run("O41 P9 values stay on their line and are not expanded", func(t *testing.T) {
 		token := devToken(t, g.URL, "sub", "{env.HOME}{http.request.host}", "name", "A\r\nX-Evil: 1\x00", "email", "ä@example.com")
 		wantStatus(t, call(t, g.URL+"/mcp", bearer(token)...), http.StatusOK)
-		s := u.one(t)
+		s := u.One(t)
 		wantIdentity(t, s, map[string]string{
 			"X-Mcp-User": "{env.HOME}{http.request.host}", "X-Mcp-Name": "A%0D%0AX-Evil: 1%00", "X-Mcp-Email": "%C3%A4@example.com", "X-Evil": "",
 		})
@@ -109,27 +109,27 @@ func smuggle(target, lines string) string {
 const ping = `{"jsonrpc":"2.0","id":1,"method":"ping"}`
 
 func TestIdentityHeaderNames(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	t.Run("L3 configured names and off", func(t *testing.T) {
 		g := start(t, u, "", "identity_header user Remote-User\nidentity_header email off\nidentity_header scope Tenant-Scope")
 		access, _ := gatewaytest.Register(t, g.URL).Tokens(t)
 		lines := "Remote_User: root\nremote-user: root\nTenant_Scope: root\nTENANT-SCOPE: root\nX-Mcp-User: root\nX-Mcp-Email: root\n" +
 			"Connection: Remote-User, Tenant-Scope\n"
 		wantStatus(t, raw(t, g.URL, smuggle("/mcp", "Authorization: Bearer "+access+"\n"+lines)), http.StatusOK)
-		wantIdentity(t, u.one(t), map[string]string{
+		wantIdentity(t, u.One(t), map[string]string{
 			"Remote-User": "alice", "X-Mcp-User": "", "X-Mcp-Email": "", "Tenant-Scope": "mcp:tools:read mcp:tools:execute",
 		})
 	})
 	t.Run("L3 all off", func(t *testing.T) {
 		g := start(t, u, "", "identity_header user off\nidentity_header email off\nidentity_header name off\nidentity_header client off\nidentity_header scope off")
 		wantStatus(t, raw(t, g.URL, smuggle("/mcp", "Authorization: Bearer "+devToken(t, g.URL)+"\n"+smuggled["twice"]+smuggled["underscores"])), http.StatusOK)
-		wantIdentity(t, u.one(t), map[string]string{"X-Mcp-User": "", "X-Mcp-Email": "", "X-Mcp-Scope": "", "X-Mcp-Client": "", "Authorization": ""})
+		wantIdentity(t, u.One(t), map[string]string{"X-Mcp-User": "", "X-Mcp-Email": "", "X-Mcp-Scope": "", "X-Mcp-Client": "", "Authorization": ""})
 	})
 	for _, name := range []string{"Authorization", "Host", "Connection", "Mcp-Session-Id", "X_Mcp_User", "Content-Length"} {
 		t.Run("L3 refused as a name: "+name, func(t *testing.T) {
 			port := gatewaytest.FreePort(t)
 			_, err := gatewaytest.TryStart(t, gatewaytest.Options{
-				Caddyfile: forPort(caddyfile("", "identity_header user "+name), port), Upstream: u.addr(), Port: port,
+				Caddyfile: forPort(caddyfile("", "identity_header user "+name), port), Upstream: u.Addr(), Port: port,
 			})
 			if err == nil || !strings.Contains(err.Error(), name) {
 				t.Errorf("started, or the reason does not name it: %v", err)
@@ -140,7 +140,7 @@ func TestIdentityHeaderNames(t *testing.T) {
 
 // K3, L2: the parameter goes, the rest of the query stays byte for byte.
 func TestAccessTokenQuery(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /health")
 	token := devToken(t, g.URL)
 	for query, rest := range map[string]string{
@@ -160,11 +160,11 @@ func TestAccessTokenQuery(t *testing.T) {
 		for path, header := range map[string][]string{"/mcp": bearer(devToken(t, g.URL, "sub", "x")), "/health": nil} {
 			t.Run("K3 L2 "+path+"?"+strings.ReplaceAll(query, token, "TOKEN"), func(t *testing.T) {
 				wantStatus(t, call(t, g.URL+path+"?"+query, header...), http.StatusOK)
-				s := u.one(t)
-				_, got, _ := strings.Cut(s.target, "?")
+				s := u.One(t)
+				_, got, _ := strings.Cut(s.Target, "?")
 				// With a semicolon there are two readings; that the token is gone is what counts.
-				if s.contains(token) || !strings.Contains(query, ";") && got != rest {
-					t.Errorf("arrived as %s", s.target)
+				if s.Contains(token) || !strings.Contains(query, ";") && got != rest {
+					t.Errorf("arrived as %s", s.Target)
 				}
 			})
 		}
@@ -172,6 +172,6 @@ func TestAccessTokenQuery(t *testing.T) {
 	t.Run("K3 body and cookies are not read", func(t *testing.T) {
 		r := gatewaytest.PostForm(t, g.URL+"/mcp", url.Values{"access_token": {token}})
 		wantStatus(t, r, http.StatusUnauthorized)
-		u.none(t)
+		u.None(t)
 	})
 }

@@ -30,19 +30,19 @@ func adminKeys(tb testing.TB, g *gatewaytest.Gateway) []object {
 
 // place is where a gateway is started again and again.
 type place struct {
-	u    *upstream
+	u    *gatewaytest.Upstream
 	dir  string
 	port int
 }
 
 func newPlace(t *testing.T) place {
 	t.Helper()
-	return place{newUpstream(t, nil), t.TempDir(), gatewaytest.FreePort(t)}
+	return place{gatewaytest.NewUpstream(t, nil), t.TempDir(), gatewaytest.FreePort(t)}
 }
 
 func (p place) start(t *testing.T, app string) *gatewaytest.Gateway {
 	t.Helper()
-	return gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(caddyfile(app, ""), p.port), Upstream: p.u.addr(), Dir: p.dir, Port: p.port})
+	return gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(caddyfile(app, ""), p.port), Upstream: p.u.Addr(), Dir: p.dir, Port: p.port})
 }
 
 func (p place) file() string { return filepath.Join(p.dir, "state.db") }
@@ -60,7 +60,7 @@ func (p place) refuses(t *testing.T, app, reason string) {
 		t.Fatal(err)
 	}
 	config := filepath.Join(t.TempDir(), "Caddyfile")
-	text := strings.NewReplacer("{URL}", "http://localhost:"+itoa(p.port), "{DIR}", p.dir, "{UPSTREAM}", p.u.addr(), "{ADMIN}", "off").
+	text := strings.NewReplacer("{URL}", "http://localhost:"+itoa(p.port), "{DIR}", p.dir, "{UPSTREAM}", p.u.Addr(), "{ADMIN}", "off").
 		Replace(forPort(caddyfile(app, ""), p.port))
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -315,11 +315,11 @@ func retire(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client, access,
 func TestDerivedKeys(t *testing.T) {
 	for _, alg := range []string{"ES256", "EdDSA", "HS256"} {
 		t.Run(alg, func(t *testing.T) {
-			u := newUpstream(t, nil)
+			u := gatewaytest.NewUpstream(t, nil)
 			port := gatewaytest.FreePort(t)
 			config := caddyfile("algorithm "+alg+"\n"+goodSecret+" derive", "")
 			o := gatewaytest.Options{
-				Caddyfile: forPort(strings.Replace(config, "store embedded {DIR}/state.db", "store memory", 1), port), Upstream: u.addr(), Port: port,
+				Caddyfile: forPort(strings.Replace(config, "store embedded {DIR}/state.db", "store memory", 1), port), Upstream: u.Addr(), Port: port,
 			}
 			g := gatewaytest.Start(t, o)
 			c := gatewaytest.Register(t, g.URL)

@@ -32,7 +32,7 @@ func chunked(tb testing.TB, target, token, body string) gatewaytest.Reply {
 }
 
 func TestBodyLimit(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "max_body 1KiB")
 	token := devToken(t, g.URL)
 	for _, size := range []int{0, 1, 1024, 1025, 100_000, 3_000_000} {
@@ -43,17 +43,17 @@ func TestBodyLimit(t *testing.T) {
 		t.Run(fmt.Sprintf("L18 %d bytes with Content-Length", size), func(t *testing.T) {
 			target := fmt.Sprintf("/mcp?whole-%d", size)
 			wantStatus(t, gatewaytest.PostJSON(t, g.URL+target, body, bearer(token)...), want)
-			for _, s := range u.take() {
-				if s.target == target && len(body) > 1024 {
-					t.Errorf("%d bytes reached the upstream", len(s.body))
+			for _, s := range u.Take() {
+				if s.Target == target && len(body) > 1024 {
+					t.Errorf("%d bytes reached the upstream", len(s.Body))
 				}
 			}
 		})
 		t.Run(fmt.Sprintf("L18 %d bytes chunked", size), func(t *testing.T) {
 			wantStatus(t, chunked(t, g.URL+"/mcp", token, body), want)
-			for _, s := range u.take() {
-				if len(s.body) > 1024 {
-					t.Errorf("%d bytes reached the upstream", len(s.body))
+			for _, s := range u.Take() {
+				if len(s.Body) > 1024 {
+					t.Errorf("%d bytes reached the upstream", len(s.Body))
 				}
 			}
 		})
@@ -71,8 +71,8 @@ func TestBodyLimit(t *testing.T) {
 }
 
 func TestCallLimit(t *testing.T) {
-	f := newFeed(t)
-	g := start(t, f.upstream, "", "max_calls 2")
+	u := gatewaytest.NewUpstream(t, feed)
+	g := start(t, u, "", "max_calls 2")
 	c := gatewaytest.Register(t, g.URL)
 	access, refresh := c.Tokens(t)
 	first := openStream(t, http.MethodGet, g.URL+"/mcp", access)
@@ -88,17 +88,17 @@ func TestCallLimit(t *testing.T) {
 	})
 	t.Run("L18 other grants are not held up", func(t *testing.T) {
 		other, _ := c.Tokens(t)
-		openStream(t, http.MethodGet, g.URL+"/mcp", other).goesOn(t)
+		openStream(t, http.MethodGet, g.URL+"/mcp", other).GoesOn(t)
 	})
 	t.Run("L18 a stream that ends makes room", func(t *testing.T) {
-		first.close()
-		eventually(t, 5*time.Second, "room", func() bool { return f.open.Load() < 2 })
-		openStream(t, http.MethodGet, g.URL+"/mcp", access).goesOn(t)
+		first.Close()
+		eventually(t, 5*time.Second, "room", func() bool { return u.Open.Load() < 2 })
+		openStream(t, http.MethodGet, g.URL+"/mcp", access).GoesOn(t)
 	})
 }
 
 func TestEarlyData(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /health")
 	auth := append(bearer(devToken(t, g.URL)), "Early-Data", "1")
 	for _, method := range []string{"POST", "DELETE", "PUT", "PATCH"} {
@@ -106,7 +106,7 @@ func TestEarlyData(t *testing.T) {
 			for _, path := range []string{"/mcp", "/health", "/oauth/token", "/oauth/register"} {
 				wantStatus(t, gatewaytest.Send(t, method, g.URL+path, "", auth...), http.StatusTooEarly)
 			}
-			u.none(t)
+			u.None(t)
 		})
 	}
 	t.Run("L18 early data, GET", func(t *testing.T) {

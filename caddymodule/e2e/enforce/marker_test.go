@@ -20,7 +20,7 @@ import (
 type markers struct {
 	*testing.T
 	g       *gatewaytest.Gateway
-	u       *upstream
+	u       *gatewaytest.Upstream
 	config  string
 	secrets map[string]string // real credentials and states, by what they are
 	named   map[string]string // what may be logged and stored but not counted
@@ -95,7 +95,7 @@ func (m *markers) absent(t *testing.T, where, text string, sets ...map[string]st
 }
 
 func startMarkers(t *testing.T) *markers {
-	m := &markers{T: t, secrets: map[string]string{}, named: map[string]string{}, u: newUpstream(t, nil)}
+	m := &markers{T: t, secrets: map[string]string{}, named: map[string]string{}, u: gatewaytest.NewUpstream(t, nil)}
 	env := []string{
 		"MARK_RING=" + m.secret("ring secret"), "MARK_CLIENT=" + m.secret("configured client secret"), "MARK_REG=" + m.secret("registration token"),
 	}
@@ -108,7 +108,7 @@ client confidential {
 	secret {env.MARK_CLIENT}
 	redirect_uri http://127.0.0.1/cb
 }`, "public /health\npersonal_access_tokens"), port)
-	m.g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: m.config, Upstream: m.u.addr(), Port: port, Env: env})
+	m.g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: m.config, Upstream: m.u.Addr(), Port: port, Env: env})
 	return m
 }
 
@@ -246,7 +246,7 @@ func (m *markers) calls(access string) {
 		r := m.send(http.MethodPost, m.g.URL+"/mcp", `{"q":"`+m.secret("body")+`"}`, "Authorization", "Bearer "+token)
 		wantStatus(m, r, http.StatusOK)
 	}
-	if s := m.u.take(); len(s) == 0 || s[0].contains(access) {
+	if s := m.u.Take(); len(s) == 0 || s[0].Contains(access) {
 		m.Errorf("reached the upstream: %v", s)
 	}
 	for _, value := range []string{
@@ -291,8 +291,8 @@ func (m *markers) personal(c *gatewaytest.Client) {
 		m.form("/oauth/token", url.Values{"grant_type": {token}, "client_id": {token}, "client_secret": {token}})
 		m.send(http.MethodGet, m.g.URL+"/oauth/account", "", "Authorization", "Bearer "+token)
 	}
-	for _, s := range m.u.take() {
-		if s.contains(good) {
+	for _, s := range m.u.Take() {
+		if s.Contains(good) {
 			m.Errorf("reached the upstream: %v", s)
 		}
 	}
@@ -319,14 +319,14 @@ func (m *markers) trouble(c *gatewaytest.Client, access string) {
 		`secret "` + m.secret("secret of a rejected reload") + `"`, "secret " + m.secret("unquoted secret") + " " + m.secret("unquoted secret"),
 		"client x {\n\tsecret " + m.secret("unquoted secret") + " " + m.secret("unquoted secret") + "\n}",
 	} {
-		err := m.g.Reload(strings.Replace(m.config, "secret {env.MARK_RING}", bad, 1), m.u.addr())
+		err := m.g.Reload(strings.Replace(m.config, "secret {env.MARK_RING}", bad, 1), m.u.Addr())
 		if err == nil {
 			m.Error("a bad configuration was accepted")
 			continue
 		}
 		m.refused = append(m.refused, gatewaytest.Reply{Body: err.Error()})
 	}
-	if err := m.g.Reload(strings.Replace(m.config, "development", "development\n\t\taccess_token_lifetime 30m", 1), m.u.addr()); err != nil {
+	if err := m.g.Reload(strings.Replace(m.config, "development", "development\n\t\taccess_token_lifetime 30m", 1), m.u.Addr()); err != nil {
 		m.Error(err)
 	}
 	m.u.Close()

@@ -42,7 +42,7 @@ func preflight(tb testing.TB, base, origin, headers string) gatewaytest.Reply {
 }
 
 func TestOrigin(t *testing.T) {
-	u := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	u := gatewaytest.NewUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		w.Header().Set("Access-Control-Allow-Credentials", "true")
 		_, _ = w.Write([]byte("{}"))
@@ -51,7 +51,7 @@ func TestOrigin(t *testing.T) {
 	g := start(t, u, "", "trusted_origins "+inspector+"\npublic /health")
 	token := devToken(t, g.URL)
 	t.Run("K21 O51 foreign origins are refused", func(t *testing.T) { foreignOrigins(t, g.URL, inspector, token) })
-	u.take()
+	u.Take()
 	t.Run("K21 no origin, the own and the trusted one pass", func(t *testing.T) {
 		r := call(t, g.URL+"/mcp", bearer(token)...)
 		wantStatus(t, r, http.StatusOK)
@@ -62,7 +62,7 @@ func TestOrigin(t *testing.T) {
 			corsOf(t, r, origin)
 		}
 	})
-	u.take()
+	u.Take()
 	t.Run("K22 a script can read the 401", func(t *testing.T) {
 		r := call(t, g.URL+"/mcp", "Origin", inspector)
 		wantStatus(t, r, http.StatusUnauthorized)
@@ -80,12 +80,12 @@ func TestOrigin(t *testing.T) {
 				wantStatus(t, call(t, g.URL+"/mcp", append(header, "Host", host)...), http.StatusForbidden)
 			}
 		}
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("O51 a foreign Host is refused on public paths too", func(t *testing.T) {
 		r := gatewaytest.Send(t, http.MethodGet, g.URL+"/health", "", "Host", "evil.example")
 		wantStatus(t, r, http.StatusForbidden)
-		u.none(t)
+		u.None(t)
 	})
 }
 
@@ -152,7 +152,7 @@ func preflights(t *testing.T, base, inspector string) {
 }
 
 func TestTrustedOrigins(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	t.Run("K21 star is every origin, without credentials", func(t *testing.T) {
 		g := start(t, u, "", "trusted_origins *")
 		for _, origin := range []string{"https://a.example", "http://b.example:81"} {
@@ -180,7 +180,7 @@ func TestTrustedOrigins(t *testing.T) {
 
 // K20: who has no token learns that first, whatever else is wrong.
 func TestOrder(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "max_body 100B\nmax_calls 1")
 	long := strings.Repeat("x", 1000)
 	t.Run("K20 401 before the body", func(t *testing.T) {
@@ -196,5 +196,5 @@ func TestOrder(t *testing.T) {
 		wantStatus(t, call(t, g.URL+"/mcp"), http.StatusUnauthorized)
 		wantStatus(t, call(t, g.URL+"/mcp", bearer(devToken(t, g.URL))...), http.StatusBadGateway)
 	})
-	u.none(t)
+	u.None(t)
 }

@@ -23,8 +23,8 @@ func wantOutage(tb testing.TB, r gatewaytest.Reply) {
 // K19, THREATS 3: without its file the store takes no write. Issuing stops,
 // calls go on, and nothing has to be restarted.
 func TestStoreOutage(t *testing.T) {
-	f := newFeed(t)
-	g := start(t, f.upstream, "refresh_grace off", "")
+	u := gatewaytest.NewUpstream(t, feed)
+	g := start(t, u, "refresh_grace off", "")
 	c := gatewaytest.Register(t, g.URL)
 	access, refresh := c.Tokens(t)
 	cold := devToken(t, g.URL) // never shown yet, so not remembered
@@ -47,9 +47,9 @@ func TestStoreOutage(t *testing.T) {
 	})
 	t.Run("K19 calls and streams go on", func(t *testing.T) {
 		for _, token := range []string{access, cold} {
-			openStream(t, http.MethodGet, g.URL+"/mcp", token).goesOn(t)
+			openStream(t, http.MethodGet, g.URL+"/mcp", token).GoesOn(t)
 		}
-		s.goesOn(t)
+		s.GoesOn(t)
 	})
 	t.Run("K19 bad tokens are still refused", func(t *testing.T) {
 		wantStatus(t, call(t, g.URL+"/mcp"), http.StatusUnauthorized)
@@ -63,6 +63,6 @@ func TestStoreOutage(t *testing.T) {
 		wantStatus(t, c.Redeem(t, code), http.StatusOK) // the outage did not use it up
 		wantStatus(t, c.Refresh(t, refresh), http.StatusOK)
 		wantStatus(t, c.Redeem(t, used), http.StatusBadRequest)
-		s.goesOn(t)
+		s.GoesOn(t)
 	})
 }

@@ -40,15 +40,15 @@ var methods = []string{"GET", "POST", "HEAD", "OPTIONS", "DELETE", "TRACE", "PUT
 
 // refused sends a request without token and checks that the gateway answers
 // it alone.
-func refused(t *testing.T, u *upstream, base, method, target, extra string) {
+func refused(t *testing.T, u *gatewaytest.Upstream, base, method, target, extra string) {
 	t.Helper()
 	r := raw(t, base, method+" "+target+" HTTP/1.1\nHost: HOST\nContent-Length: 0\nConnection: close\n"+extra+"\n")
 	serverWide := method+target == "OPTIONS*" && r.Body == "" // RFC 9110 section 9.3.7: no resource is asked for
 	if !serverWide && !slices.Contains([]int{400, 401, 403, 404, 405, 421, 501}, r.Status) {
 		t.Errorf("%s %q: %d %s", method, target, r.Status, r.Body)
 	}
-	for _, s := range u.take() {
-		t.Errorf("%s %q reached the upstream as %s %s", method, target, s.method, s.target)
+	for _, s := range u.Take() {
+		t.Errorf("%s %q reached the upstream as %s %s", method, target, s.Method, s.Target)
 	}
 }
 
@@ -61,7 +61,7 @@ func TestPaths(t *testing.T) {
 		{"paths and public", "paths /mcp\npublic /health /docs/*"},
 	} {
 		t.Run(site.name, func(t *testing.T) {
-			u := newUpstream(t, nil)
+			u := gatewaytest.NewUpstream(t, nil)
 			g := start(t, u, "", site.options)
 			for _, target := range spellings {
 				if site.options != "" && elsewhereOK(site.options, target) {
@@ -78,7 +78,7 @@ func TestPaths(t *testing.T) {
 			}
 			t.Run("K23 with a token /mcp itself passes", func(t *testing.T) {
 				wantStatus(t, call(t, g.URL+"/mcp", bearer(devToken(t, g.URL))...), http.StatusOK)
-				u.one(t)
+				u.One(t)
 			})
 		})
 	}
@@ -90,7 +90,7 @@ func elsewhereOK(options, target string) bool {
 	return strings.Contains(options, "paths") && slices.Contains([]string{"?", "http://HOST", "/mcp~"}, target)
 }
 
-func publicSite(t *testing.T, u *upstream, base string, whole bool) {
+func publicSite(t *testing.T, u *gatewaytest.Upstream, base string, whole bool) {
 	t.Helper()
 	for _, target := range bypasses {
 		if !whole && (!strings.Contains(target, "mcp") || slices.Contains([]string{"/docsmcp", "/health/mcp"}, target)) {
@@ -106,8 +106,8 @@ func publicSite(t *testing.T, u *upstream, base string, whole bool) {
 		for _, target := range []string{"/health", "/health?x=/../mcp", "/docs", "/docs/", "/docs/a/b.html", "/docs/a%20b"} {
 			r := raw(t, base, "GET "+target+" HTTP/1.1\nHost: HOST\nConnection: close\n\n")
 			wantStatus(t, r, http.StatusOK)
-			if s := u.one(t); s.target != target {
-				t.Errorf("%s arrived as %s", target, s.target)
+			if s := u.One(t); s.Target != target {
+				t.Errorf("%s arrived as %s", target, s.Target)
 			}
 		}
 	})
@@ -125,7 +125,7 @@ func publicSite(t *testing.T, u *upstream, base string, whole bool) {
 
 // O48: what the upstream serves in the gateway's own places is never seen.
 func TestOwnPlaces(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /oauth/* /.well-known/* /docs/*")
 	for _, target := range []string{
 		"/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource/x",
@@ -136,12 +136,12 @@ func TestOwnPlaces(t *testing.T) {
 		t.Run("O48 "+target, func(t *testing.T) {
 			for _, method := range []string{"GET", "POST", "OPTIONS", "TRACE"} {
 				raw(t, g.URL, method+" "+target+" HTTP/1.1\nHost: HOST\nContent-Length: 0\nConnection: close\n\n")
-				u.none(t)
+				u.None(t)
 			}
 		})
 	}
 	t.Run("O48 another well-known name is the upstream's", func(t *testing.T) {
 		wantStatus(t, gatewaytest.Send(t, "GET", g.URL+"/.well-known/other", ""), http.StatusOK)
-		u.one(t)
+		u.One(t)
 	})
 }

@@ -26,7 +26,7 @@ func scripted(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestRelay(t *testing.T) {
-	u := newUpstream(t, scripted)
+	u := gatewaytest.NewUpstream(t, scripted)
 	g := start(t, u, "", "")
 	auth := bearer(devToken(t, g.URL))
 	every := new(strings.Builder)
@@ -39,7 +39,7 @@ func TestRelay(t *testing.T) {
 		t.Run("L6 request body, "+name, func(t *testing.T) {
 			r := gatewaytest.PostJSON(t, g.URL+"/mcp?body=x", body, append(auth, "Content-Encoding", "identity")...)
 			wantStatus(t, r, http.StatusOK)
-			if got := u.one(t).body; got != body {
+			if got := u.One(t).Body; got != body {
 				t.Errorf("%d bytes arrived, %d were sent", len(got), len(body))
 			}
 		})
@@ -55,9 +55,9 @@ func TestRelay(t *testing.T) {
 			header = append(header, name, value)
 		}
 		wantStatus(t, gatewaytest.Send(t, http.MethodPost, g.URL+"/mcp", "{}", header...), http.StatusOK)
-		s := u.one(t)
+		s := u.One(t)
 		for name, value := range want {
-			if got := s.header.Values(name); len(got) != 1 || got[0] != value {
+			if got := s.Header.Values(name); len(got) != 1 || got[0] != value {
 				t.Errorf("%s arrived as %q, want %q", name, got, value)
 			}
 		}
@@ -65,7 +65,7 @@ func TestRelay(t *testing.T) {
 }
 
 func TestRelayAnswers(t *testing.T) {
-	u := newUpstream(t, scripted)
+	u := gatewaytest.NewUpstream(t, scripted)
 	g := start(t, u, "", "")
 	auth := bearer(devToken(t, g.URL))
 	for _, status := range []int{200, 202, 204, 400, 403, 404, 405, 406, 409, 415, 429, 500, 503} {
@@ -81,19 +81,19 @@ func TestRelayAnswers(t *testing.T) {
 		})
 	}
 	t.Run("L6 methods", func(t *testing.T) {
-		u.take()
+		u.Take()
 		for _, method := range []string{"GET", "POST", "DELETE", "HEAD", "OPTIONS", "PUT"} {
 			wantStatus(t, gatewaytest.Send(t, method, g.URL+"/mcp?status=405", "", auth...), http.StatusMethodNotAllowed)
-			if s := u.one(t); s.method != method {
-				t.Errorf("%s arrived as %s", method, s.method)
+			if s := u.One(t); s.Method != method {
+				t.Errorf("%s arrived as %s", method, s.Method)
 			}
 		}
 	})
 	t.Run("L6 the path arrives as it was written", func(t *testing.T) {
 		for _, target := range []string{"/mcp/a%2fb", "/mcp//x", "/mcp/%C3%A4", "/mcp/;x", "/mcp?a=%2f&b=+"} {
 			raw(t, g.URL, "GET "+target+" HTTP/1.1\nHost: HOST\nConnection: close\nAuthorization: "+auth[1]+"\n\n")
-			if s := u.one(t); s.target != target {
-				t.Errorf("%s arrived as %s", target, s.target)
+			if s := u.One(t); s.Target != target {
+				t.Errorf("%s arrived as %s", target, s.Target)
 			}
 		}
 	})
@@ -101,7 +101,7 @@ func TestRelayAnswers(t *testing.T) {
 
 // L14: the upstream's own sign-in, cookies and CORS stay behind the gateway.
 func TestForeignAnswers(t *testing.T) {
-	u := newUpstream(t, scripted)
+	u := gatewaytest.NewUpstream(t, scripted)
 	g := start(t, u, "", "trusted_origins http://localhost:6274\npublic /health")
 	auth := bearer(devToken(t, g.URL))
 	const foreign = "&h=WWW-Authenticate:Bearer%20resource_metadata=%22https://evil.example/prm%22&body=evil"
@@ -143,7 +143,7 @@ func TestForeignAnswers(t *testing.T) {
 }
 
 func TestForeignCookies(t *testing.T) {
-	u := newUpstream(t, scripted)
+	u := gatewaytest.NewUpstream(t, scripted)
 	g := start(t, u, "", "trusted_origins http://localhost:6274")
 	auth := bearer(devToken(t, g.URL))
 	t.Run("L14 cookies and CORS", func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestForeignCookies(t *testing.T) {
 
 // L14: answers that come before the answer, and headers that come after it.
 func TestForeignInformation(t *testing.T) {
-	u := newUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
+	u := gatewaytest.NewUpstream(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</style.css>; rel=preload")
 		w.Header().Set("Set-Cookie", "evil=1")
 		w.Header().Set("Access-Control-Allow-Origin", "*")

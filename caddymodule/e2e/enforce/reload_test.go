@@ -16,7 +16,7 @@ import (
 type guest struct {
 	t           *testing.T
 	g           *gatewaytest.Gateway
-	f           *feed
+	u           *gatewaytest.Upstream
 	port        int
 	app         string // options of the running configuration
 	client      *gatewaytest.Client
@@ -24,15 +24,15 @@ type guest struct {
 	refresh     string
 	gone        string // access token of a revoked grant
 	goneNext    string // and its refresh token
-	stream      *stream
+	stream      *gatewaytest.Stream
 	development string
 }
 
 func newGuest(t *testing.T, app string) *guest {
 	t.Helper()
-	f := newFeed(t)
-	h := &guest{t: t, f: f, port: gatewaytest.FreePort(t), app: app + "\nrefresh_grace off"}
-	h.g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(caddyfile(h.app, ""), h.port), Upstream: f.addr(), Port: h.port})
+	u := gatewaytest.NewUpstream(t, feed)
+	h := &guest{t: t, u: u, port: gatewaytest.FreePort(t), app: app + "\nrefresh_grace off"}
+	h.g = gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(caddyfile(h.app, ""), h.port), Upstream: u.Addr(), Port: h.port})
 	h.client = gatewaytest.Register(t, h.g.URL)
 	h.access, h.refresh = h.client.Tokens(t)
 	h.development = devToken(t, h.g.URL)
@@ -46,7 +46,7 @@ func newGuest(t *testing.T, app string) *guest {
 
 // reload loads a configuration with these options.
 func (h *guest) reload(app, handler string) error {
-	err := h.g.Reload(forPort(caddyfile(app, handler), h.port), h.f.addr())
+	err := h.g.Reload(forPort(caddyfile(app, handler), h.port), h.u.Addr())
 	// The old listeners close idle connections at some moment after this: a
 	// request must not meet it.
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
@@ -57,16 +57,16 @@ func (h *guest) reload(app, handler string) error {
 func (h *guest) wantAll() {
 	t, g := h.t, h.g
 	t.Helper()
-	h.stream.goesOn(t)
-	openStream(t, http.MethodGet, g.URL+"/mcp", h.access).goesOn(t)
-	openStream(t, http.MethodGet, g.URL+"/mcp", h.development).goesOn(t)
+	h.stream.GoesOn(t)
+	openStream(t, http.MethodGet, g.URL+"/mcp", h.access).GoesOn(t)
+	openStream(t, http.MethodGet, g.URL+"/mcp", h.development).GoesOn(t)
 	wantInvalid(t, call(t, g.URL+"/mcp", bearer(h.gone)...))
 	wantStatus(t, h.client.Refresh(t, h.goneNext), http.StatusBadRequest)
 	r := h.client.Refresh(t, h.refresh)
 	wantStatus(t, r, http.StatusOK)
 	h.refresh = r.Text(t, "refresh_token")
 	fresh, _ := h.client.Tokens(t) // the client_id still opens
-	openStream(t, http.MethodGet, g.URL+"/mcp", fresh).goesOn(t)
+	openStream(t, http.MethodGet, g.URL+"/mcp", fresh).GoesOn(t)
 	gatewaytest.Register(t, g.URL).Tokens(t)
 	wantStatus(t, gatewaytest.Send(t, http.MethodGet, g.URL+"/oauth/health", ""), http.StatusOK)
 	wantStatus(t, call(t, g.URL+"/mcp"), http.StatusUnauthorized)
@@ -77,7 +77,7 @@ func (h *guest) revoke() {
 	h.t.Helper()
 	wantStatus(h.t, h.client.Refresh(h.t, h.refresh), http.StatusOK)
 	wantStatus(h.t, h.client.Refresh(h.t, h.refresh), http.StatusBadRequest)
-	h.stream.ends(h.t, 2*time.Second)
+	h.stream.Ends(h.t, 2*time.Second)
 	wantInvalid(h.t, call(h.t, h.g.URL+"/mcp", bearer(h.access)...))
 }
 
@@ -138,9 +138,9 @@ func TestRejectedReload(t *testing.T) {
 	} {
 		t.Run("STYLE 5.1 "+c.name, func(t *testing.T) {
 			h.t = t
-			_, busy, _ := strings.Cut(h.f.addr(), ":")
+			_, busy, _ := strings.Cut(h.u.Addr(), ":")
 			config := strings.NewReplacer("{BUSY}", busy, "{FREE}", itoa(gatewaytest.FreePort(t))).Replace(c.config)
-			err := h.g.Reload(forPort(config, h.port), h.f.addr())
+			err := h.g.Reload(forPort(config, h.port), h.u.Addr())
 			if err == nil {
 				t.Fatal("it was accepted")
 			}
@@ -168,14 +168,14 @@ func TestRejectedReload(t *testing.T) {
 func TestRejectedReloadWritesNothing(t *testing.T) {
 	for _, change := range []string{`secret "a secret that never came into force"`, "algorithm EdDSA"} {
 		t.Run("STYLE 5.1 "+change, func(t *testing.T) {
-			u := newUpstream(t, nil)
+			u := gatewaytest.NewUpstream(t, nil)
 			port := gatewaytest.FreePort(t)
-			o := gatewaytest.Options{Caddyfile: forPort(caddyfile("", ""), port), Upstream: u.addr(), Port: port, Dir: t.TempDir()}
+			o := gatewaytest.Options{Caddyfile: forPort(caddyfile("", ""), port), Upstream: u.Addr(), Port: port, Dir: t.TempDir()}
 			g := gatewaytest.Start(t, o)
 			token := devToken(t, g.URL)
-			_, busy, _ := strings.Cut(u.addr(), ":")
+			_, busy, _ := strings.Cut(u.Addr(), ":")
 			for range 6 { // Caddy starts the apps of a configuration in any order
-				if err := g.Reload(forPort(caddyfile(change, ""), port)+"http://:"+busy+" {\n\trespond hi\n}\n", u.addr()); err == nil {
+				if err := g.Reload(forPort(caddyfile(change, ""), port)+"http://:"+busy+" {\n\trespond hi\n}\n", u.Addr()); err == nil {
 					t.Fatal("it was accepted")
 				}
 			}

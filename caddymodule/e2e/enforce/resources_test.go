@@ -51,10 +51,10 @@ func metadata(tb testing.TB, origin, path string) gatewaytest.Reply {
 }
 
 func TestTwoResources(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	port, port2 := gatewaytest.FreePort(t), gatewaytest.FreePort(t)
 	config := strings.NewReplacer("{PORT2}", itoa(port2), "handle /b /b/*", "@b path /b /b/*\n\thandle @b").Replace(twoResources)
-	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port), Upstream: u.addr(), Port: port})
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port), Upstream: u.Addr(), Port: port})
 	far := "http://localhost:" + itoa(port2)
 	resources := []string{g.URL + "/mcp", g.URL + "/b", far + "/mcp"}
 	c := gatewaytest.Register(t, g.URL)
@@ -65,11 +65,11 @@ func TestTwoResources(t *testing.T) {
 				r := call(t, other, bearer(access)...)
 				if i == j {
 					wantStatus(t, r, http.StatusOK)
-					u.one(t)
+					u.One(t)
 					return
 				}
 				wantInvalid(t, r)
-				u.none(t)
+				u.None(t)
 				wantStatus(t, c.Refresh(t, refresh, "resource", other), http.StatusBadRequest)
 			})
 		}
@@ -112,13 +112,13 @@ func TestTwoResources(t *testing.T) {
 
 // crossPaths: with the second resource's token nothing arrives under a path
 // that somebody could take for the first.
-func crossPaths(t *testing.T, u *upstream, base string) {
+func crossPaths(t *testing.T, u *gatewaytest.Upstream, base string) {
 	t.Helper()
 	token := bearer(devToken(t, base, "resource", base+"/b"))[1]
 	for _, target := range []string{"/b/../mcp", "/b%2f..%2fmcp", "/b/%2e%2e/mcp", "/bmcp", "/B/../mcp", "//b/../mcp", "/b;/../mcp", `/b\..\mcp`} {
 		r := raw(t, base, "GET "+target+" HTTP/1.1\nHost: HOST\nConnection: close\nAuthorization: "+token+"\n\n")
-		for _, s := range u.take() {
-			t.Errorf("%s: %d, arrived as %s for %v", target, r.Status, s.target, s.folded("X-Mcp-User"))
+		for _, s := range u.Take() {
+			t.Errorf("%s: %d, arrived as %s for %v", target, r.Status, s.Target, s.Folded("X-Mcp-User"))
 		}
 	}
 }

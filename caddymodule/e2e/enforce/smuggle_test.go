@@ -128,7 +128,7 @@ func TestUpgrade(t *testing.T) {
 
 // O47: requests whose end two servers see in two places.
 func TestSmuggling(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /health")
 	const inner = "GET /mcp HTTP/1.1\nHost: HOST\nX-Mcp-User: root\n\n"
 	for _, c := range []struct{ name, head string }{
@@ -147,9 +147,9 @@ func TestSmuggling(t *testing.T) {
 	} {
 		t.Run("O47 "+c.name, func(t *testing.T) {
 			raw(t, g.URL, "POST /health HTTP/1.1\nHost: HOST\nConnection: close\nX-Case: "+c.name+"\n"+c.head+inner)
-			for _, s := range u.take() {
-				if s.target != "/health" || s.header.Get("X-Case") == "" || s.contains("root") || s.header.Get("Transfer-Encoding") != "" {
-					t.Errorf("reached the upstream: %s %s %v %q", s.method, s.target, s.header, s.body)
+			for _, s := range u.Take() {
+				if s.Target != "/health" || s.Header.Get("X-Case") == "" || s.Contains("root") || s.Header.Get("Transfer-Encoding") != "" {
+					t.Errorf("reached the upstream: %s %s %v %q", s.Method, s.Target, s.Header, s.Body)
 				}
 			}
 		})
@@ -157,7 +157,7 @@ func TestSmuggling(t *testing.T) {
 	t.Run("O47 two Host headers", func(t *testing.T) {
 		r := raw(t, g.URL, "GET /health?two HTTP/1.1\nHost: HOST\nHost: evil.example\nConnection: close\n\n")
 		wantStatus(t, r, http.StatusBadRequest)
-		if slices.ContainsFunc(u.take(), func(s seen) bool { return strings.Contains(s.target, "two") }) {
+		if slices.ContainsFunc(u.Take(), func(s gatewaytest.Seen) bool { return strings.Contains(s.Target, "two") }) {
 			t.Error("it reached the upstream")
 		}
 	})
@@ -165,7 +165,7 @@ func TestSmuggling(t *testing.T) {
 
 // HTTP/2 in the clear, which Caddy speaks to who begins with it.
 func TestHTTP2(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "public /health")
 	transport := &http.Transport{Protocols: new(http.Protocols)}
 	transport.Protocols.SetUnencryptedHTTP2(true)
@@ -192,15 +192,15 @@ func TestHTTP2(t *testing.T) {
 		if status := send(t, "/mcp", http.Header{}); status != http.StatusUnauthorized {
 			t.Errorf("status %d", status)
 		}
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("L1 L3 with a token, forged headers and trailers", func(t *testing.T) {
 		h := http.Header{"Authorization": {"Bearer " + devToken(t, g.URL)}, "X-Mcp-User": {"root"}, "x_mcp_user": {"root"}, "Dpop": {"x"}}
 		if status := send(t, "/mcp", h); status != http.StatusOK {
 			t.Errorf("status %d", status)
 		}
-		if s := u.one(t); !slices.Equal(s.folded("X-Mcp-User"), []string{"dev"}) || s.contains("Bearer") || s.contains("root") {
-			t.Errorf("reached the upstream: %v %v", s.header, s.trailer)
+		if s := u.One(t); !slices.Equal(s.Folded("X-Mcp-User"), []string{"dev"}) || s.Contains("Bearer") || s.Contains("root") {
+			t.Errorf("reached the upstream: %v %v", s.Header, s.Trailer)
 		}
 	})
 }

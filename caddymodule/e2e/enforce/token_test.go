@@ -78,10 +78,10 @@ type forge struct {
 	header, claims object
 }
 
-func newForge(t *testing.T, u *upstream) forge {
+func newForge(t *testing.T, u *gatewaytest.Upstream) forge {
 	config := strings.Replace(caddyfile("algorithm HS256\nsecret \""+ringSecret+"\" derive", ""), "store embedded {DIR}/state.db", "store memory", 1)
 	port := gatewaytest.FreePort(t)
-	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port), Upstream: u.addr(), Port: port})
+	g := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port), Upstream: u.Addr(), Port: port})
 	m, err := keys.Open(t.Context(), time.Now(), store.NewMemory(), keys.Options{Algorithm: "HS256", Secret: []byte(ringSecret), Derive: true})
 	if err != nil {
 		t.Fatal(err)
@@ -103,13 +103,13 @@ func (f forge) token(tb testing.TB, header, claims object) string {
 // Each token differs in one respect from one that passes; its signature is
 // good, so nothing but the check in question can refuse it.
 func TestForgedClaims(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	f := newForge(t, u)
 	now := time.Now().Unix()
 	mcp := f.g.URL + "/mcp"
 	t.Run("K13 as it was", func(t *testing.T) {
 		wantStatus(t, call(t, mcp, bearer(f.token(t, nil, nil))...), http.StatusOK)
-		u.take()
+		u.Take()
 	})
 	for _, c := range []struct {
 		name           string
@@ -150,34 +150,34 @@ func TestForgedClaims(t *testing.T) {
 			r := call(t, mcp, bearer(f.token(t, c.header, c.claims))...)
 			if c.good {
 				wantStatus(t, r, http.StatusOK)
-				u.take()
+				u.Take()
 				return
 			}
 			wantInvalid(t, r)
-			u.none(t)
+			u.None(t)
 		})
 	}
 }
 
 func TestForgedKeys(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	f := newForge(t, u)
 	mcp := f.g.URL + "/mcp"
 	t.Run("K17 keys that a token brings are not used", func(t *testing.T) {
 		own := []byte(strings.Repeat("k", 32))
 		header := with(f.header, object{"jwk": object{"kty": "oct", "k": b64(own)}, "jku": f.g.URL + "/jwks", "x5u": f.g.URL + "/c"})
 		wantInvalid(t, call(t, mcp, bearer(jwt(own, text(t, header), text(t, f.claims)))...))
-		u.none(t)
+		u.None(t)
 	})
 	t.Run("K13 a claim twice", func(t *testing.T) {
 		claims := strings.Replace(text(t, f.claims), "{", `{"sub":"root",`, 1)
 		wantInvalid(t, call(t, mcp, bearer(jwt(f.key, text(t, f.header), claims))...))
-		u.none(t)
+		u.None(t)
 	})
 }
 
 func TestTampered(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "")
 	token := devToken(t, g.URL)
 	p := strings.Split(token, ".")
@@ -208,7 +208,7 @@ func TestTampered(t *testing.T) {
 	} {
 		t.Run(bad.name, func(t *testing.T) {
 			wantInvalid(t, call(t, g.URL+"/mcp", bearer(bad.token)...))
-			u.none(t)
+			u.None(t)
 		})
 	}
 	t.Run("the real ones pass", func(t *testing.T) {
@@ -232,7 +232,7 @@ func jwks(tb testing.TB, base string) []object {
 }
 
 func TestAudience(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	g := start(t, u, "", "")
 	host := strings.TrimPrefix(g.URL, "http://")
 	_, port, _ := strings.Cut(host, ":")
@@ -267,11 +267,11 @@ func TestAudience(t *testing.T) {
 			r := call(t, g.URL+"/mcp", bearer(devToken(t, g.URL, "aud", aud))...)
 			if good {
 				wantStatus(t, r, http.StatusOK)
-				u.take()
+				u.Take()
 				return
 			}
 			wantInvalid(t, r)
-			u.none(t)
+			u.None(t)
 		})
 	}
 	t.Run("K13 expires_in is bounded", func(t *testing.T) {
@@ -285,17 +285,17 @@ func TestAudience(t *testing.T) {
 // The same keys under another issuer: only iss and the address tell the two
 // apart.
 func TestOtherIssuer(t *testing.T) {
-	u := newUpstream(t, nil)
+	u := gatewaytest.NewUpstream(t, nil)
 	config, dir := caddyfile("", ""), t.TempDir()
 	port1, port2 := gatewaytest.FreePort(t), gatewaytest.FreePort(t)
-	g1 := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port1), Upstream: u.addr(), Dir: dir, Port: port1})
+	g1 := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port1), Upstream: u.Addr(), Dir: dir, Port: port1})
 	there := strings.Replace(g1.URL, itoa(port1), itoa(port2), 1)
 	token := devToken(t, g1.URL, "aud", there+"/mcp")
 	g1.Stop()
-	g2 := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port2), Upstream: u.addr(), Dir: dir, Port: port2})
+	g2 := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: forPort(config, port2), Upstream: u.Addr(), Dir: dir, Port: port2})
 	t.Run("K13 token of another issuer with the same keys", func(t *testing.T) {
 		wantInvalid(t, call(t, g2.URL+"/mcp", bearer(token)...))
-		u.none(t)
+		u.None(t)
 		wantStatus(t, call(t, g2.URL+"/mcp", bearer(devToken(t, g2.URL))...), http.StatusOK)
 	})
 }

@@ -192,8 +192,18 @@ func (g *Gateway) Ready() error {
 				continue
 			}
 			_ = resp.Body.Close()
+			g.loaded()
 			return nil
 		}
+	}
+}
+
+// loaded waits until Caddy is done with loading: it serves a moment before its admin
+// endpoints know what is running. Without an admin endpoint there is nothing to wait
+// for.
+func (g *Gateway) loaded() {
+	if resp, err := http.Get("http://" + g.Admin + "/config/"); err == nil { // Caddy answers when it is done
+		_ = resp.Body.Close()
 	}
 }
 

@@ -77,7 +77,7 @@ func testSignOut(t *testing.T, g *gatewaytest.Gateway) {
 	}
 	account(t, other, g)
 	lives(t, g, access, true)
-	open.goesOn(t)
+	open.GoesOn(t)
 	wantStatus(t, c.Refresh(t, refresh), http.StatusOK)
 	wantConsent(t, b.Open(c.AuthorizeURL("prompt", "consent")).SignIn("alice", "alice"+passwordOf))
 }

@@ -1,10 +1,7 @@
 package people_test
 
 import (
-	"bufio"
-	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"strings"
 	"testing"
@@ -13,96 +10,12 @@ import (
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
 
-// newFeed starts an upstream server that answers a GET with an endless event
-// stream, and everything else with an empty object.
-func newFeed(tb testing.TB) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = w.Write([]byte(`{}`))
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for n := 1; ; n++ {
-			_, _ = fmt.Fprintf(w, "id: %d\ndata: event %d\n\n", n, n)
-			if http.NewResponseController(w).Flush() != nil {
-				return
-			}
-			select {
-			case <-r.Context().Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}))
-	tb.Cleanup(server.Close)
-	return server.Listener.Addr().String()
-}
-
-// stream is an open event stream of a client.
-type stream struct {
-	events chan struct{} // one for each event; closed at the end
-}
-
-func openStream(tb testing.TB, base, access string) *stream {
+// openStream opens an event stream, and returns when its first events are there.
+func openStream(tb testing.TB, base, access string) *gatewaytest.Stream {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, base+"/mcp", nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+access)
-	req.Header.Set("Accept", "text/event-stream")
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		tb.Fatalf("no stream: %d", resp.StatusCode)
-	}
-	s := &stream{make(chan struct{}, 10_000)}
-	go func() {
-		defer close(s.events)
-		for lines := bufio.NewScanner(resp.Body); lines.Scan(); {
-			if strings.HasPrefix(lines.Text(), "data: ") {
-				s.events <- struct{}{}
-			}
-		}
-	}()
-	s.goesOn(tb)
+	s := gatewaytest.OpenStream(tb, http.MethodGet, base+"/mcp", access, "")
+	s.GoesOn(tb)
 	return s
-}
-
-// goesOn waits for further events.
-func (s *stream) goesOn(tb testing.TB) {
-	tb.Helper()
-	for range len(s.events) + 3 {
-		select {
-		case _, ok := <-s.events:
-			if !ok {
-				tb.Fatal("the stream has ended")
-			}
-		case <-time.After(10 * time.Second):
-			tb.Fatal("no event")
-		}
-	}
-}
-
-// ends waits for the end.
-func (s *stream) ends(tb testing.TB) {
-	tb.Helper()
-	for deadline := time.After(5 * time.Second); ; {
-		select {
-		case _, ok := <-s.events:
-			if !ok {
-				return
-			}
-		case <-deadline:
-			tb.Fatal("the stream goes on")
-		}
-	}
 }
 
 // TestAccount is SPEC F29 and O32: people see what they let in, and take it
@@ -110,7 +23,7 @@ func (s *stream) ends(tb testing.TB) {
 func TestAccount(t *testing.T) {
 	port := gatewaytest.FreePort(t)
 	dir := t.TempDir()
-	options := gatewaytest.Options{Caddyfile: behindProxies(configured()), Env: env(), Upstream: newFeed(t), Dir: dir, Port: port}
+	options := gatewaytest.Options{Caddyfile: behindProxies(configured()), Env: env(), Upstream: gatewaytest.NewUpstream(t, gatewaytest.FeedOnGet).Addr(), Dir: dir, Port: port}
 	g := gatewaytest.Start(t, options)
 	t.Run("F29 what it lists", func(t *testing.T) { testListed(t, g) })
 	t.Run("F29, O32 revoke one", func(t *testing.T) { testRevokeOne(t, g) })
@@ -214,10 +127,10 @@ func testRevokeOne(t *testing.T, g *gatewaytest.Gateway) {
 		t.Error("it is still listed")
 	}
 	lives(t, g, access, false)
-	open.ends(t)
+	open.Ends(t, 5*time.Second)
 	wantNoGrant(t, one, refresh)
 	wantConsent(t, b.Open(one.AuthorizeURL()))
-	kept.goesOn(t)
+	kept.GoesOn(t)
 	lives(t, g, keptAccess, true)
 	wantStatus(t, two.Refresh(t, keptRefresh), http.StatusOK)
 	t.Run("again", func(t *testing.T) {
@@ -232,7 +145,7 @@ func testRevokeAll(t *testing.T, g *gatewaytest.Gateway) {
 	b, _ := signedIn(t, one, "alice")
 	bob, _ := signedIn(t, one, "bob")
 	bobs, _ := approved(t, bob, one)
-	var open []*stream
+	var open []*gatewaytest.Stream
 	var tokens [][2]string
 	for _, c := range []*gatewaytest.Client{one, two, two} {
 		access, refresh := approved(t, b, c)
@@ -242,7 +155,7 @@ func testRevokeAll(t *testing.T, g *gatewaytest.Gateway) {
 	wantShown(t, "account", p, "were removed", "not let any program in")
 	for i, c := range []*gatewaytest.Client{one, two, two} {
 		lives(t, g, tokens[i][0], false)
-		open[i].ends(t)
+		open[i].Ends(t, 5*time.Second)
 		wantNoGrant(t, c, tokens[i][1])
 	}
 	lives(t, g, bobs, true)

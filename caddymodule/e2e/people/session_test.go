@@ -2,10 +2,8 @@ package people_test
 
 import (
 	"net/http"
-	"net/http/httptest"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
@@ -133,42 +131,19 @@ func testFixation(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client) {
 	wantConsent(t, b.Open(c.AuthorizeURL()))
 }
 
-// recorder is an upstream server that remembers its requests' headers and sets
-// cookies of its own.
-type recorder struct {
-	*httptest.Server
-	mu   sync.Mutex
-	seen []http.Header
-}
-
-func newRecorder(tb testing.TB) *recorder {
-	r := new(recorder)
-	r.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		r.mu.Lock()
-		r.seen = append(r.seen, req.Header.Clone())
-		r.mu.Unlock()
-		for _, name := range []string{"mcp_auth_session", "__Host-mcp_auth_session", "mcp_auth_browser"} {
-			http.SetCookie(w, &http.Cookie{Name: name, Value: "planted", Path: "/"})
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write([]byte(`{}`))
-	}))
-	tb.Cleanup(r.Close)
-	return r
-}
-
-func (r *recorder) take() []http.Header {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	seen := r.seen
-	r.seen = nil
-	return seen
+// planting is an answer of the upstream server that sets cookies with our names.
+func planting(w http.ResponseWriter, _ *http.Request) {
+	for _, name := range []string{"mcp_auth_session", "__Host-mcp_auth_session", "mcp_auth_browser"} {
+		http.SetCookie(w, &http.Cookie{Name: name, Value: "planted", Path: "/"})
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_, _ = w.Write([]byte(`{}`))
 }
 
 // TestTLS is SPEC F30 and F37 where the issuer has https, as in production.
 func TestTLS(t *testing.T) {
-	up := newRecorder(t)
-	g, authority := startTLS(t, up.Listener.Addr().String())
+	up := gatewaytest.NewUpstream(t, planting)
+	g, authority := startTLS(t, up.Addr())
 	trusting := func(t *testing.T) *gatewaytest.Browser {
 		b := browser(t)
 		b.Trust(authority)
@@ -200,9 +175,7 @@ func TestTLS(t *testing.T) {
 	t.Run("F37 the MCP server sees no cookie of ours, and sets none", func(t *testing.T) { testHiddenCookies(t, g, c, page, up) })
 	t.Run("F37 a session is no credential at the MCP server", func(t *testing.T) {
 		wantStatus(t, b.SendBody(http.MethodPost, g.URL+"/mcp", `{}`, "Content-Type", "application/json").Reply, http.StatusUnauthorized)
-		if seen := up.take(); len(seen) != 0 {
-			t.Errorf("reached the server: %v", seen)
-		}
+		up.None(t)
 	})
 	t.Run("O5 the plain http origin of the same host", func(t *testing.T) {
 		form := paramsOf("flow", flowOf(b.Open(c.AuthorizeURL("prompt", "consent"))), "decision", "allow")
@@ -222,7 +195,7 @@ func TestTLS(t *testing.T) {
 }
 
 // testHiddenCookies calls the MCP server from a browser that is signed in.
-func testHiddenCookies(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client, page *gatewaytest.Page, up *recorder) {
+func testHiddenCookies(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Client, page *gatewaytest.Page, up *gatewaytest.Upstream) {
 	b := page.Browser()
 	code := page.Allow().Result().Get("code")
 	r := b.Once(http.MethodPost, g.URL+"/oauth/token", c.TokenForm(code))
@@ -232,9 +205,8 @@ func testHiddenCookies(t *testing.T, g *gatewaytest.Gateway, c *gatewaytest.Clie
 	p := b.SendBody(http.MethodPost, g.URL+"/mcp", `{"jsonrpc":"2.0","id":1,"method":"ping"}`,
 		"Authorization", "Bearer "+access, "Content-Type", "application/json")
 	wantStatus(t, p.Reply, http.StatusOK)
-	seen := up.take()
-	if len(seen) != 1 || seen[0].Get("Cookie") != "theirs=1" {
-		t.Errorf("reached the server: %v", seen)
+	if s := up.One(t); s.Header.Get("Cookie") != "theirs=1" {
+		t.Errorf("reached the server: %v", s)
 	}
 	if got := p.Header.Values("Set-Cookie"); len(got) != 0 {
 		t.Errorf("the server set %v", got)

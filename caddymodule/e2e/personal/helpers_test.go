@@ -2,9 +2,7 @@ package personal_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"strconv"
 	"strings"
@@ -79,7 +77,7 @@ func open(tb testing.TB, options string) *house {
 	h := &house{payroll: origin(), closed: origin()}
 	h.options = gatewaytest.Options{
 		Caddyfile: strings.NewReplacer("OPTIONS", options, "{PAYROLL}", h.payroll, "{CLOSED}", h.closed).Replace(config),
-		Upstream:  newServer(tb), Dir: tb.TempDir(), Port: gatewaytest.FreePort(tb),
+		Upstream:  gatewaytest.NewUpstream(tb, serve).Addr(), Dir: tb.TempDir(), Port: gatewaytest.FreePort(tb),
 		Env: []string{"ALICE=" + hashOf(tb, "alice"), "BOB=" + hashOf(tb, "bob")},
 	}
 	h.Gateway = gatewaytest.Start(tb, h.options)
@@ -95,32 +93,15 @@ func hashOf(tb testing.TB, name string) string {
 	return string(h)
 }
 
-// newServer starts a server behind the gateway that answers a GET with an
-// endless event stream, and everything else with the headers that it got.
-func newServer(tb testing.TB) string {
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodGet {
-			w.Header().Set("Content-Type", "application/json")
-			_ = json.NewEncoder(w).Encode(r.Header)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		tick := time.NewTicker(20 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			_, _ = fmt.Fprint(w, "data: event\n\n")
-			if http.NewResponseController(w).Flush() != nil {
-				return
-			}
-			select {
-			case <-r.Context().Done():
-				return
-			case <-tick.C:
-			}
-		}
-	}))
-	tb.Cleanup(server.Close)
-	return server.Listener.Addr().String()
+// serve is the server behind the gateway. It answers a GET with an endless event
+// stream, and everything else with the headers that it got.
+func serve(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodGet {
+		gatewaytest.Feed("event")(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(r.Header)
 }
 
 // account is the account page of somebody who signs in.

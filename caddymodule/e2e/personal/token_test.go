@@ -1,7 +1,6 @@
 package personal_test
 
 import (
-	"bufio"
 	"fmt"
 	"hash/crc32"
 	"net/http"
@@ -78,7 +77,7 @@ func TestLife(t *testing.T) {
 	done := p.Click("grant", id)
 	wantShown(t, done, "The token was removed", "You have no token")
 	wantRefused(t, call(t, h.URL, token))
-	stream.ends(t)
+	stream.Ends(t, 5*time.Second)
 }
 
 // swapped exchanges two neighbours that differ.
@@ -92,46 +91,12 @@ func swapped(token string) string {
 	}
 }
 
-// stream is an open event stream.
-type stream struct{ done chan struct{} }
-
-func openStream(tb testing.TB, origin, token string) *stream {
+// openStream opens an event stream, and returns when its first events are there.
+func openStream(tb testing.TB, origin, token string) *gatewaytest.Stream {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, origin+"/mcp", nil)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := (&http.Transport{DisableKeepAlives: true}).RoundTrip(req)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		tb.Fatalf("no stream: %d", resp.StatusCode)
-	}
-	lines := bufio.NewScanner(resp.Body)
-	for range 6 {
-		if !lines.Scan() {
-			tb.Fatal("the stream has ended")
-		}
-	}
-	s := &stream{make(chan struct{})}
-	go func() {
-		defer close(s.done)
-		for lines.Scan() {
-		}
-	}()
+	s := gatewaytest.OpenStream(tb, http.MethodGet, origin+"/mcp", token, "")
+	s.GoesOn(tb)
 	return s
-}
-
-func (s *stream) ends(tb testing.TB) {
-	tb.Helper()
-	select {
-	case <-s.done:
-	case <-time.After(5 * time.Second):
-		tb.Fatal("the stream goes on")
-	}
 }
 
 // TestKept: a token outlives a restart, and nothing that is written has it.

@@ -68,7 +68,7 @@ func TestAuditCalls(t *testing.T) {
 	c.post(with("audited"), "Mcp-Name", "other")
 	c.post(`{"jsonrpc":"2.0","id":1,"method":"ping","` + secret + `":1,"` + secret + `":2}`)
 	c.post(with("audited")+secret, "Content-Encoding", "gzip")
-	r.up.take()
+	r.up.Take()
 	for i, want := range []map[string]string{
 		{"event": "call", "outcome": "allowed", "rule": "tool audited", "tool": "audited", "method": "tools/call"},
 		{"event": "step_up", "outcome": "step_up", "rule": "tool refund", "tool": "refund", "required_scope": "tickets:refund tickets:pay"},
@@ -131,21 +131,21 @@ func TestAuditHangUp(t *testing.T) {
 	}
 	for _, mediaType := range []string{"text/event-stream", "application/json", "text/plain"} {
 		for name, tt := range map[string]struct {
-			way     func(c client) *stream
+			way     func(c client) *gatewaytest.Stream
 			outcome string
 		}{
-			"POST": {func(c client) *stream { return c.open(http.MethodPost, tool("search_x")) }, "allowed"},
-			"GET":  {func(c client) *stream { return c.open(http.MethodGet, "") }, "allowed"},
+			"POST": {func(c client) *gatewaytest.Stream { return c.open(http.MethodPost, tool("search_x")) }, "allowed"},
+			"GET":  {func(c client) *gatewaytest.Stream { return c.open(http.MethodGet, "") }, "allowed"},
 		} {
 			t.Run("the client hangs up, "+name+" "+mediaType, func(t *testing.T) {
-				r := use(t, func(w http.ResponseWriter, r *http.Request, _ string) {
+				r := use(t, func(w http.ResponseWriter, r *http.Request) {
 					headers(w, mediaType)
 					<-r.Context().Done()
 				})
 				c := r.client(t, "/mcp", "tickets:read")
 				s := tt.way(c)
-				wantStatus(t, gatewaytest.Reply{Status: s.resp.StatusCode}, http.StatusOK)
-				s.close()
+				wantStatus(t, gatewaytest.Reply{Status: s.Status}, http.StatusOK)
+				s.Close()
 				line := r.audited(t, c.token, 1)[0]
 				if line["outcome"] != tt.outcome || line["event"] != "call" || line["cause"] != nil || name == "POST" && line["tool"] != "search_x" {
 					t.Errorf("the line is %v", line)
@@ -153,14 +153,12 @@ func TestAuditHangUp(t *testing.T) {
 			})
 		}
 		t.Run("the server breaks off, "+mediaType, func(t *testing.T) {
-			r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+			r := use(t, func(w http.ResponseWriter, _ *http.Request) {
 				headers(w, mediaType)
 				panic(http.ErrAbortHandler)
 			})
 			c := r.client(t, "/mcp", "tickets:read")
-			s := c.open(http.MethodPost, tool("search_x"))
-			<-s.done
-			if s.err == nil {
+			if c.open(http.MethodPost, tool("search_x")).Wait() == nil {
 				t.Error("the client takes a part for the whole")
 			}
 			if line := r.audited(t, c.token, 1)[0]; line["outcome"] != "failed" || line["cause"] != "the answer broke off" || line["rule"] != "tool search_*" {
@@ -171,7 +169,7 @@ func TestAuditHangUp(t *testing.T) {
 	t.Run("an event that can't be filtered", func(t *testing.T) {
 		r := use(t, answerEvents("data: {\"result\"\n\n", 1<<20))
 		c := r.client(t, "/mcp", "tickets:read")
-		<-c.open(http.MethodPost, rpc("1", "tools/list", "")).done
+		_ = c.open(http.MethodPost, rpc("1", "tools/list", "")).Wait() // the gateway breaks it off
 		if line := r.audited(t, c.token, 1)[0]; line["outcome"] != "failed" || !strings.Contains(line["cause"].(string), "rewriting an event") {
 			t.Errorf("the line is %v", line)
 		}
@@ -182,12 +180,12 @@ func TestAuditHangUp(t *testing.T) {
 func TestAuditTruth(t *testing.T) {
 	t.Run("size", func(t *testing.T) {
 		for _, text := range []string{lists[0].text, "no list " + strings.Repeat("x", 5000)} {
-			for _, answer := range []answers{answerJSON(text, "", 1<<20), answerEvents("data: "+strings.TrimSpace(text)+"\n\n", 1<<20)} {
+			for _, answer := range []http.HandlerFunc{answerJSON(text, "", 1<<20), answerEvents("data: "+strings.TrimSpace(text)+"\n\n", 1<<20)} {
 				r := use(t, answer)
 				c := r.client(t, "/mcp", "tickets:read")
 				s := c.open(http.MethodPost, rpc("1", "tools/list", ""))
-				<-s.done
-				sent := float64(len(s.has()))
+				_ = s.Wait() // what can't be read breaks off
+				sent := float64(len(s.Text()))
 				size, _ := r.audited(t, c.token, 1)[0]["size"].(float64) // left out if it is 0
 				if math.Abs(size-sent) > 1 {                             // the last line may have no end
 					t.Errorf("%v bytes were sent, and the line says %v", sent, size)
@@ -196,7 +194,7 @@ func TestAuditTruth(t *testing.T) {
 		}
 	})
 	t.Run("failed", func(t *testing.T) {
-		r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) { w.WriteHeader(http.StatusServiceUnavailable) })
+		r := use(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
 		c := r.client(t, "/dry", "tickets:read")
 		wantStatus(t, c.post(tool("delete_x")), http.StatusServiceUnavailable)
 		line := r.audited(t, c.token, 1)[0]

@@ -3,91 +3,14 @@ package policy_test
 import (
 	"encoding/json"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
-	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/caddy-mcp/caddy-mcp-auth/caddymodule/e2e/gatewaytest"
 )
-
-// answers is how the upstream answers a request whose body was read.
-type answers func(w http.ResponseWriter, r *http.Request, body string)
-
-// seen is a request as the upstream got it.
-type seen struct {
-	method, target, body string
-	length               int64
-	header, trailer      http.Header
-}
-
-// upstream is an MCP server that remembers what reaches it.
-type upstream struct {
-	*httptest.Server
-	answer atomic.Pointer[answers]
-	// early, unless nil, sees a request before its body is read.
-	early atomic.Pointer[http.HandlerFunc]
-	open  atomic.Int64 // requests in progress
-	mu    sync.Mutex
-	log   []seen
-}
-
-func newUpstream(tb testing.TB) *upstream {
-	u := new(upstream)
-	u.Server = httptest.NewServer(http.HandlerFunc(u.serve))
-	tb.Cleanup(u.Close)
-	return u
-}
-
-func (u *upstream) serve(w http.ResponseWriter, r *http.Request) {
-	u.open.Add(1)
-	defer u.open.Add(-1)
-	if early := u.early.Load(); early != nil {
-		(*early)(w, r)
-	}
-	body, _ := io.ReadAll(r.Body) // what came counts
-	u.mu.Lock()
-	u.log = append(u.log, seen{r.Method, r.RequestURI, string(body), r.ContentLength, r.Header.Clone(), r.Trailer.Clone()})
-	u.mu.Unlock()
-	if answer := u.answer.Load(); answer != nil && *answer != nil {
-		(*answer)(w, r, string(body))
-		return
-	}
-	w.Header().Set("Content-Type", "application/json")
-	_, _ = io.WriteString(w, `{"jsonrpc":"2.0","id":1,"result":{}}`)
-}
-
-func (u *upstream) addr() string { return u.Listener.Addr().String() }
-
-// take returns what was recorded since the last call.
-func (u *upstream) take() []seen {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	log := u.log
-	u.log = nil
-	return log
-}
-
-func (u *upstream) one(tb testing.TB) seen {
-	tb.Helper()
-	log := u.take()
-	if len(log) != 1 {
-		tb.Fatalf("the upstream saw %d requests, not one", len(log))
-	}
-	return log[0]
-}
-
-func (u *upstream) none(tb testing.TB) {
-	tb.Helper()
-	for _, s := range u.take() {
-		tb.Errorf("reached the upstream: %s %s %s", s.method, s.target, s.body)
-	}
-}
 
 // rpc is a request with the id given as JSON; params are the members of it.
 func rpc(id, method, params string) string {
@@ -203,13 +126,13 @@ const (
 func (r *rig) wantDenied(tb testing.TB, reply gatewaytest.Reply) {
 	tb.Helper()
 	wantError(tb, reply, http.StatusOK, denied, "1")
-	r.up.none(tb)
+	r.up.None(tb)
 }
 
 func (r *rig) wantPassed(tb testing.TB, reply gatewaytest.Reply) {
 	tb.Helper()
 	wantStatus(tb, reply, http.StatusOK)
-	r.up.one(tb)
+	r.up.One(tb)
 }
 
 // eventually waits until a condition holds.

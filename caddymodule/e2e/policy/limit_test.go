@@ -26,14 +26,14 @@ func TestL18Rates(t *testing.T) {
 			for range 3 {
 				wantStatus(t, alice.post(rpc("1", "ping", "")), http.StatusOK)
 			}
-			r.up.take()
+			r.up.Take()
 			wantLimited(t, alice.post(rpc(`"x"`, "ping", "")), `"x"`)
 			wantLimited(t, alice.post(tool("delete_x")), "1")
 			wantLimited(t, alice.post("{{{"), "null")
 			wantLimited(t, alice.send(http.MethodGet, ""), "null")
 			wantLimited(t, alice.send(http.MethodDelete, ""), "null")
 			wantLimited(t, r.client(t, path, "tickets:read", "sub", "alice-"+path[1:]).post(rpc("5", "ping", "")), "5") // another token
-			r.up.none(t)
+			r.up.None(t)
 			if reply := r.client(t, path, "", "sub", "bob-"+path[1:]).post(rpc("1", "ping", "")); (reply.Status == http.StatusOK) != others {
 				t.Errorf("another user, same client: %d", reply.Status)
 			}
@@ -50,21 +50,21 @@ func TestL18Streams(t *testing.T) {
 	first := r.client(t, "/narrow", "", "sub", "carol")
 	second := r.client(t, "/narrow", "", "sub", "carol")
 	s := first.open(http.MethodGet, "")
-	second.open(http.MethodPost, listen).goesOn(t)
+	second.open(http.MethodPost, listen).GoesOn(t)
 	wantLimited(t, first.post(listen), "1")
 	wantLimited(t, second.send(http.MethodGet, ""), "null")
 	wantLimited(t, second.post(listen, modern("subscriptions/listen", "")...), "1")
 	first.open(http.MethodPost, tool("search_x")) // is refused by its scope, and no stream
-	r.client(t, "/narrow", "", "sub", "dave").open(http.MethodGet, "").goesOn(t)
-	s.close()
+	r.client(t, "/narrow", "", "sub", "dave").open(http.MethodGet, "").GoesOn(t)
+	s.Close()
 	eventually(t, 5e9, "a place is free", func() bool {
 		next := first.open(http.MethodGet, "")
-		return next.resp.StatusCode == http.StatusOK
+		return next.Status == http.StatusOK
 	})
 	t.Run("L18 max_calls", func(t *testing.T) {
 		c := r.client(t, "/narrow", "tickets:read", "sub", "erin")
 		for range 3 {
-			c.open(http.MethodPost, tool("search_x")).goesOn(t)
+			c.open(http.MethodPost, tool("search_x")).GoesOn(t)
 		}
 		wantLimited(t, c.post(rpc(`"q"`, "ping", "")), `"q"`)
 	})

@@ -72,8 +72,8 @@ func inPieces(w http.ResponseWriter, text []byte, n int) {
 	}
 }
 
-func answerJSON(text, coding string, piece int) answers {
-	return func(w http.ResponseWriter, _ *http.Request, _ string) {
+func answerJSON(text, coding string, piece int) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		w.Header().Set("Etag", `"1"`)
 		if coding != "" {
@@ -95,7 +95,7 @@ func TestListsJSON(t *testing.T) {
 				if reply.Header.Get("Content-Encoding") != "" || reply.Header.Get("Etag") != "" {
 					t.Errorf("headers %v", reply.Header)
 				}
-				if got := r.up.one(t).header.Get("Accept-Encoding"); got != "identity" {
+				if got := r.up.One(t).Header.Get("Accept-Encoding"); got != "identity" {
 					t.Errorf("the server is asked for %s", got)
 				}
 			})
@@ -135,8 +135,8 @@ func events(text string) (stream string) {
 	return ": hello\n\nid: 7\nevent: message\nretry: 10\ndata: " + strings.TrimSpace(text) + "\n\n"
 }
 
-func answerEvents(text string, piece int, headers ...string) answers {
-	return func(w http.ResponseWriter, _ *http.Request, _ string) {
+func answerEvents(text string, piece int, headers ...string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
 		for i := 0; i+1 < len(headers); i += 2 {
 			w.Header().Set(headers[i], headers[i+1])
@@ -158,8 +158,8 @@ func TestListsEvents(t *testing.T) {
 					t.Errorf("L17 %s: the client sees\n%q\nwant\n%q", l.method, reply.Body, want)
 				}
 			}
-			r.up.take()
-			if reply := c.send(http.MethodGet, "", "Accept", "*/*", "Accept-Encoding", "br"); reply.Body != want || r.up.one(t).header.Get("Accept-Encoding") != "identity" {
+			r.up.Take()
+			if reply := c.send(http.MethodGet, "", "Accept", "*/*", "Accept-Encoding", "br"); reply.Body != want || r.up.One(t).Header.Get("Accept-Encoding") != "identity" {
 				t.Errorf("L17 %s: who takes anything sees\n%q\nwant\n%q", l.method, reply.Body, want)
 			}
 			if reply := r.client(t, "/plain", "").send(http.MethodGet, ""); reply.Body != events(l.text)+other {
@@ -198,7 +198,7 @@ func TestListsEvents(t *testing.T) {
 // TestListsUnreadable: what can't be read does not pass.
 func TestListsUnreadable(t *testing.T) {
 	l := lists[0]
-	bad := func(name string, answer answers) {
+	bad := func(name string, answer http.HandlerFunc) {
 		t.Run("L17 "+name, func(t *testing.T) {
 			r := use(t, answer)
 			reply := r.client(t, "/mcp", "tickets:read").post(rpc("1", l.method, ""))
@@ -216,16 +216,16 @@ func TestListsUnreadable(t *testing.T) {
 	} {
 		bad("not a list", answerJSON(text, "", 1<<20))
 	}
-	bad("gzip that is none", func(w http.ResponseWriter, _ *http.Request, _ string) {
+	bad("gzip that is none", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Content-Encoding", "gzip")
 		_, _ = io.WriteString(w, l.text)
 	})
-	bad("an endless event stream in br", func(w http.ResponseWriter, r *http.Request, text string) {
+	bad("an endless event stream in br", func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Encoding", "br")
-		feed(w, r, text)
+		feed(w, r)
 	})
-	for name, answer := range map[string]answers{
+	for name, answer := range map[string]http.HandlerFunc{
 		"an event that can't be read": answerEvents("data: {\"id\":0}\n\ndata: "+l.text[:100]+"\n\n"+events(l.text), 1<<20),
 		"a stream that is not gzip":   answerEvents(events(l.text), 1<<20, "Content-Encoding", "gzip"),
 		"gzip that is cut off":        answerEvents(string(compressed(events(l.text), "gzip")[:150]), 1<<20, "Content-Encoding", "gzip"),
@@ -252,7 +252,7 @@ func TestListsUnreadable(t *testing.T) {
 	}
 	t.Run("L17 other types of answers", func(t *testing.T) {
 		for _, contentType := range []string{"", "text/plain", "application/octet-stream", "application/json+x", "application/vnd.api+json"} {
-			r := use(t, func(w http.ResponseWriter, _ *http.Request, _ string) {
+			r := use(t, func(w http.ResponseWriter, _ *http.Request) {
 				w.Header()["Content-Type"] = []string{contentType}
 				_, _ = io.WriteString(w, l.text)
 			})

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"sync"
@@ -103,23 +104,23 @@ var others = site("/plain", "scopes a") +
 // rig is the gateway and the upstream that tests share, one after the other.
 type rig struct {
 	*gatewaytest.Gateway
-	up *upstream
+	up *gatewaytest.Upstream
 }
 
 var shared = sync.OnceValue(func() *rig { return start(&suite) })
 
 func start(tb testing.TB) *rig {
-	u := newUpstream(tb)
-	return &rig{gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: config(others), Upstream: u.addr()}), u}
+	u := gatewaytest.NewUpstream(tb, nil)
+	return &rig{gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: config(others), Upstream: u.Addr()}), u}
 }
 
 // use returns the shared rig with an upstream that answers as told: nil is a short
 // JSON answer.
-func use(tb testing.TB, answer answers) *rig {
+func use(tb testing.TB, answer http.HandlerFunc) *rig {
 	tb.Helper()
 	r := shared()
-	r.up.take()
-	r.up.answer.Store(&answer)
+	r.up.Take()
+	r.up.Answer.Store(&answer)
 	return r
 }
 

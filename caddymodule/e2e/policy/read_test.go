@@ -81,7 +81,7 @@ func TestL8Mismatch(t *testing.T) {
 			wantError(t, c.post(tool("search_x"), header...), http.StatusBadRequest, invalidRequest, "1")
 		}
 	})
-	r.up.none(t)
+	r.up.None(t)
 }
 
 // with is the client for a subtest.
@@ -102,7 +102,7 @@ func TestL8Agreement(t *testing.T) {
 		{"Mcp-Name", base64Of(odd)},
 	} {
 		wantStatus(t, c.post(tool(odd), header...), http.StatusOK)
-		if got := r.up.one(t).header.Get("Mcp-Name"); got != base64Of(odd) {
+		if got := r.up.One(t).Header.Get("Mcp-Name"); got != base64Of(odd) {
 			t.Errorf("Mcp-Name arrived as %q", got)
 		}
 	}
@@ -134,7 +134,7 @@ func TestL9Downgrade(t *testing.T) {
 			}
 		})
 	}
-	r.up.none(t)
+	r.up.None(t)
 }
 
 // TestL11Batches: each element is judged, and one that is denied denies all.
@@ -146,7 +146,7 @@ func TestL11Batches(t *testing.T) {
 	t.Run("L11 allowed", func(t *testing.T) {
 		body := `[ ` + tool("search_x") + `,` + note + `,` + answer + `,` + rpc(`"p"`, "ping", "") + "]\n"
 		wantStatus(t, c.post(body, "Mcp-Protocol-Version", "2025-03-26"), http.StatusOK)
-		if got := r.up.one(t).body; got != body {
+		if got := r.up.One(t).Body; got != body {
 			t.Errorf("arrived as %s", got)
 		}
 		r.wantPassed(t, c.post(`[`+answer+`]`))
@@ -189,7 +189,7 @@ func TestL11Batches(t *testing.T) {
 		}
 		wantError(t, c.post(`{"jsonrpc":"2.0","method":"tools/call","params":{"name":"search_x"}}`), http.StatusBadRequest, invalidRequest, "null")
 	})
-	r.up.none(t)
+	r.up.None(t)
 }
 
 func failures(tb testing.TB, r gatewaytest.Reply) []failure {
@@ -263,7 +263,7 @@ func TestO49Ambiguity(t *testing.T) {
 			if wantStatus(t, reply, http.StatusBadRequest); !strings.Contains(reply.Body, `"error":{"code":-32`) || strings.Contains(reply.Body, "search_") {
 				t.Errorf("body %s", reply.Body)
 			}
-			r.up.none(t)
+			r.up.None(t)
 		})
 	}
 }
@@ -283,7 +283,7 @@ func TestO49Encodings(t *testing.T) {
 	for _, coding := range []string{"gzip", "GZIP", "identity, gzip", "br", "deflate", "x-unknown", "aes128gcm"} {
 		wantError(t, c.post(body, "Content-Encoding", coding), http.StatusBadRequest, invalidRequest, "null")
 	}
-	r.up.none(t)
+	r.up.None(t)
 	for _, contentType := range []string{"application/json", "Application/JSON", `application/json; charset="UTF-8"`, "application/json ;charset=utf-8"} {
 		r.wantPassed(t, c.post(body, "Content-Type", contentType))
 	}
@@ -296,16 +296,16 @@ func TestO49Methods(t *testing.T) {
 	c := r.client(t, "/mcp", "tickets:read")
 	for _, method := range []string{"GET", "DELETE", "HEAD", "OPTIONS"} {
 		wantStatus(t, c.send(method, tool("delete_x")), http.StatusBadRequest)
-		r.up.none(t)
+		r.up.None(t)
 		wantStatus(t, c.send(method, ""), http.StatusOK)
-		r.up.one(t)
+		r.up.One(t)
 	}
 	for _, method := range []string{"PUT", "PATCH", "QUERY", "post", "TRACE"} {
 		if reply := c.send(method, tool("delete_x")); reply.Status < 400 {
 			t.Errorf("%s: %d", method, reply.Status)
 		}
 	}
-	r.up.none(t)
+	r.up.None(t)
 	header := []string{"X-HTTP-Method-Override", "DELETE", "X-Http-Method", "PUT", "x-method-override", "DELETE"}
 	for _, method := range []string{"POST", "GET"} {
 		body := ""
@@ -313,7 +313,7 @@ func TestO49Methods(t *testing.T) {
 			body = tool("search_x")
 		}
 		wantStatus(t, c.send(method, body, header...), http.StatusOK)
-		for name := range r.up.one(t).header {
+		for name := range r.up.One(t).Header {
 			if strings.Contains(strings.ToLower(name), "method") && strings.HasPrefix(strings.ToLower(name), "x-") {
 				t.Errorf("the upstream is told %s", name)
 			}

@@ -31,12 +31,12 @@ func TestL6SameBytes(t *testing.T) {
 				if status != http.StatusOK {
 					t.Fatalf("status %d", status)
 				}
-				s := r.up.one(t)
-				if sha256.Sum256([]byte(s.body)) != sha256.Sum256([]byte(body)) || s.length != int64(len(body)) {
-					t.Errorf("%d bytes arrived (Content-Length %d), %d were sent", len(s.body), s.length, len(body))
+				s := r.up.One(t)
+				if sha256.Sum256([]byte(s.Body)) != sha256.Sum256([]byte(body)) || s.Length != int64(len(body)) {
+					t.Errorf("%d bytes arrived (Content-Length %d), %d were sent", len(s.Body), s.Length, len(body))
 				}
-				if len(s.trailer) > 0 || s.header.Get("Authorization") != "" {
-					t.Errorf("headers %v, trailers %v", s.header, s.trailer)
+				if len(s.Trailer) > 0 || s.Header.Get("Authorization") != "" {
+					t.Errorf("headers %v, trailers %v", s.Header, s.Trailer)
 				}
 			})
 		}
@@ -49,13 +49,13 @@ func TestL6SameBytes(t *testing.T) {
 			if status := r.stream(t, c, tool("search_x")+"\n", chunked, transport); status != http.StatusOK {
 				t.Errorf("status %d", status)
 			}
-			if s := r.up.one(t); s.body != tool("search_x")+"\n" || len(s.trailer) > 0 {
-				t.Errorf("arrived: %s %v", s.body, s.trailer)
+			if s := r.up.One(t); s.Body != tool("search_x")+"\n" || len(s.Trailer) > 0 {
+				t.Errorf("arrived: %s %v", s.Body, s.Trailer)
 			}
 			if status := r.stream(t, c, tool("delete_x"), chunked, transport); status != http.StatusOK {
 				t.Errorf("status %d", status)
 			}
-			r.up.none(t)
+			r.up.None(t)
 		}
 	})
 }
@@ -101,9 +101,9 @@ func TestL18Message(t *testing.T) {
 						t.Errorf("status %d, want %d", status, want)
 					}
 					if want == http.StatusOK {
-						r.up.one(t)
+						r.up.One(t)
 					}
-					r.up.none(t)
+					r.up.None(t)
 				})
 			}
 		}
@@ -112,7 +112,7 @@ func TestL18Message(t *testing.T) {
 		if status := r.stream(t, r.client(t, "/plain", "a"), sized(5<<20), true, &http.Transport{}); status != http.StatusOK {
 			t.Errorf("status %d", status)
 		}
-		r.up.one(t)
+		r.up.One(t)
 	})
 	t.Run("L11 a body that ends early", func(t *testing.T) {
 		c := r.client(t, "/mcp", "tickets:read")
@@ -144,8 +144,8 @@ func TestUnreadBody(t *testing.T) {
 		_, _ = io.ReadFull(req.Body, first)
 		came <- string(first)
 	})
-	r.up.early.Store(&early)
-	defer r.up.early.Store(nil)
+	r.up.Early.Store(&early)
+	defer r.up.Early.Store(nil)
 	c := r.client(t, "/plain", "a")
 	pr, pw := io.Pipe()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, c.target, pr)
@@ -177,7 +177,7 @@ func TestUnreadBody(t *testing.T) {
 	if status := <-done; status != http.StatusOK {
 		t.Errorf("status %d", status)
 	}
-	if s := r.up.one(t); s.body != "end" || s.length != -1 || s.header.Get("Content-Encoding") != "gzip" {
+	if s := r.up.One(t); s.Body != "end" || s.Length != -1 || s.Header.Get("Content-Encoding") != "gzip" {
 		t.Errorf("arrived: %+v", s)
 	}
 }

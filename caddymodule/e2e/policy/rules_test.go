@@ -45,7 +45,7 @@ func TestRulesURIs(t *testing.T) {
 			if reply := c.post(message); reply.Status != http.StatusOK || !strings.Contains(reply.Body, `"code":-32010`) {
 				t.Errorf("%s: %d %s", message, reply.Status, reply.Body)
 			}
-			r.up.none(t)
+			r.up.None(t)
 		}
 	}
 	for _, uri := range []string{"file:///pub/a", "file:///pub/hr/x", "https://pub.example/a/b"} {
@@ -68,7 +68,7 @@ func TestRulesMethods(t *testing.T) {
 		if reply := c.post(message); reply.Status != http.StatusOK || !strings.Contains(reply.Body, `"code":-32010`) {
 			t.Errorf("%s: %d %s", message, reply.Status, reply.Body)
 		}
-		r.up.none(t)
+		r.up.None(t)
 	}
 	for _, message := range []string{
 		initialize, rpc("1", "ping", ""), rpc("1", "server/discover", ""), rpc("1", "logging/setLevel", `"level":"debug"`), rpc("1", "tasks/get", `"taskId":"t"`),

@@ -39,7 +39,7 @@ func TestK6StepUp(t *testing.T) {
 			if err := json.Unmarshal([]byte(reply.Body), &f); err != nil || f.Error.Data["required_scope"] != "tickets:refund tickets:pay" {
 				t.Errorf("data %v, %v", f.Error.Data, err)
 			}
-			r.up.none(t)
+			r.up.None(t)
 		})
 	}
 	for path, metadata := range map[string]string{"/mcp": "/mcp", "/mcp/": "/mcp", "/mcp/x": "/mcp", "/sse": "/sse"} {
@@ -93,7 +93,7 @@ func TestK7AllScopes(t *testing.T) {
 		if got := parameters(t, reply.Header.Get("WWW-Authenticate"))["scope"]; got != want {
 			t.Errorf("with %q, the challenge has %q, want %q", have, got, want)
 		}
-		r.up.none(t)
+		r.up.None(t)
 		r.wantPassed(t, r.client(t, "/mcp", want).post(tool("refund")))
 	}
 	t.Run("K7 a real client steps up once", func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestK7AllScopes(t *testing.T) {
 				if !strings.Contains(reply.Body, `"required_scope":"`+scope+`"`) {
 					t.Errorf("body %s", reply.Body)
 				}
-				r.up.none(t)
+				r.up.None(t)
 				r.wantPassed(t, r.client(t, "/mcp", scope).post(body))
 			})
 		}
@@ -146,7 +146,7 @@ func TestK8Hierarchy(t *testing.T) {
 	for _, scope := range []string{"tickets:pay tickets:adminx", "tickets:pay TICKETS:ADMIN", "tickets:pay tickets:admin:x"} {
 		wantError(t, r.client(t, "/mcp", scope).post(tool("refund")), http.StatusForbidden, denied, "1")
 	}
-	r.up.none(t)
+	r.up.None(t)
 }
 
 // TestK20Order: strangers learn nothing, whatever they send.
@@ -186,7 +186,7 @@ func TestK20Order(t *testing.T) {
 		wantError(t, c.post(tool("refund"), "Mcp-Method", "ping"), http.StatusBadRequest, mismatch, "1")
 		wantError(t, c.post(tool("refund"), "Mcp-Method", "tools/call"), http.StatusForbidden, denied, "1")
 	})
-	r.up.none(t)
+	r.up.None(t)
 }
 
 // TestK26ClientInfo: nothing that a client says of itself counts.
@@ -216,7 +216,7 @@ func TestK27DownScoped(t *testing.T) {
 	r.wantPassed(t, none.post(rpc("1", "ping", "")))
 	r.wantPassed(t, none.post(rpc("1", "tools/list", "")))
 	wantError(t, none.post(tool("search_x")), http.StatusForbidden, denied, "1")
-	r.up.none(t)
+	r.up.None(t)
 }
 
 // TestL10Params: what the headers of a call say of the tenant is no fact.
@@ -230,7 +230,7 @@ func TestL10Params(t *testing.T) {
 		r.wantDenied(t, c.post(call("bob"), header...))
 		reply := c.post(call("alice"), header...)
 		wantStatus(t, reply, http.StatusOK)
-		if got := r.up.one(t).header.Get(header[0]); got != header[1] {
+		if got := r.up.One(t).Header.Get(header[0]); got != header[1] {
 			t.Errorf("L7 %s arrived as %q", header[0], got)
 		}
 	}

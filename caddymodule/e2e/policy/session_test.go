@@ -10,8 +10,8 @@ import (
 const sessionID = "Mcp-Session-Id"
 
 // opens answers initialize with a session.
-func opens(id string) answers {
-	return func(w http.ResponseWriter, _ *http.Request, _ string) {
+func opens(id string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set(sessionID, id)
 		_, _ = w.Write([]byte(`{"jsonrpc":"2.0","id":1,"result":{}}`))
@@ -43,14 +43,14 @@ func TestL15Session(t *testing.T) {
 			wantStatus(t, alice.post(initialize), http.StatusOK)
 			other := gatewaytest.Register(t, r.URL)
 			access, _ := other.Tokens(t, "resource", r.URL+path) // alice with another client
-			r.up.take()
+			r.up.Take()
 			for who, c := range map[string]client{"another user": r.client(t, path, "", "sub", "bob"), "another client": {t, r.URL + path, access}} {
 				for how, reply := range c.hijack(id) {
 					if reply.Status != http.StatusNotFound {
 						t.Errorf("%s, %s: %d %s", who, how, reply.Status, reply.Body)
 					}
 				}
-				r.up.none(t)
+				r.up.None(t)
 			}
 			stranger := client{tb: t, target: r.URL + path}
 			for how, reply := range stranger.hijack(id) {
@@ -58,21 +58,21 @@ func TestL15Session(t *testing.T) {
 					t.Errorf("K1 without a token, %s: %d", how, reply.Status)
 				}
 			}
-			r.up.none(t)
+			r.up.None(t)
 			for how, reply := range alice.hijack(id) {
 				if reply.Status != http.StatusOK {
 					t.Errorf("alice herself, %s: %d", how, reply.Status)
 				}
 			}
 			wantStatus(t, r.client(t, path, "", "sub", "alice").post(rpc("1", "ping", ""), sessionID, id), http.StatusOK)
-			for _, got := range r.up.take() {
-				if got.header.Get(sessionID) != id {
-					t.Errorf("L6 %s arrived with the session %q", got.method, got.header.Get(sessionID))
+			for _, got := range r.up.Take() {
+				if got.Header.Get(sessionID) != id {
+					t.Errorf("L6 %s arrived with the session %q", got.Method, got.Header.Get(sessionID))
 				}
 			}
 			twice := alice.post(rpc("1", "ping", ""), sessionID, id, sessionID, id)
 			wantError(t, twice, http.StatusBadRequest, invalidRequest, "null")
-			r.up.none(t)
+			r.up.None(t)
 		})
 	}
 	t.Run("L15 the answer says no more than that there is none", func(t *testing.T) {
@@ -92,18 +92,18 @@ func TestL15Session(t *testing.T) {
 
 // TestO50Restart: whose a session is outlives the process.
 func TestO50Restart(t *testing.T) {
-	u := newUpstream(t)
+	u := gatewaytest.NewUpstream(t, nil)
 	answer := opens("s-9")
-	u.answer.Store(&answer)
+	u.Answer.Store(&answer)
 	port := gatewaytest.FreePort(t)
 	dir := t.TempDir()
 	start := func() *rig {
-		return &rig{gatewaytest.Start(t, gatewaytest.Options{Caddyfile: config(""), Upstream: u.addr(), Port: port, Dir: dir}), u}
+		return &rig{gatewaytest.Start(t, gatewaytest.Options{Caddyfile: config(""), Upstream: u.Addr(), Port: port, Dir: dir}), u}
 	}
 	r := start()
 	alice, bob := r.client(t, "/mcp", "", "sub", "alice"), r.client(t, "/mcp", "", "sub", "bob")
 	wantStatus(t, alice.post(initialize), http.StatusOK)
-	u.take()
+	u.Take()
 	r.Stop()
 	start()
 	for how, reply := range bob.hijack("s-9") {
@@ -111,7 +111,7 @@ func TestO50Restart(t *testing.T) {
 			t.Errorf("O50 %s: %d", how, reply.Status)
 		}
 	}
-	u.none(t)
+	u.None(t)
 	for how, reply := range alice.hijack("s-9") {
 		if reply.Status != http.StatusOK {
 			t.Errorf("alice herself, %s: %d", how, reply.Status)

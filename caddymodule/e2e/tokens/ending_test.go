@@ -33,17 +33,17 @@ func TestRevoke(t *testing.T) {
 		other, _ := c.Tokens(t)
 		stream, others := h.stream(t, access), h.stream(t, other)
 		gone(t, revoke(t, c.ID, refresh))
-		ends(t, stream, 2*time.Second)
+		stream.Ends(t, 2*time.Second)
 		wantStatus(t, h.call(t, access), http.StatusUnauthorized)
 		wantError(t, c.Refresh(t, refresh), http.StatusBadRequest, "invalid_grant")
 		wantStatus(t, h.call(t, other), http.StatusOK)
-		goesOn(t, others)
+		others.GoesOn(t)
 	})
 	t.Run("J5 an access token ends alone", func(t *testing.T) {
 		access, refresh := c.Tokens(t)
 		stream := h.stream(t, access)
 		gone(t, revoke(t, c.ID, access))
-		ends(t, stream, 2*time.Second)
+		stream.Ends(t, 2*time.Second)
 		r := h.call(t, access)
 		wantStatus(t, r, http.StatusUnauthorized)
 		if !strings.Contains(r.Header.Get("WWW-Authenticate"), `error="invalid_token"`) {
@@ -120,7 +120,7 @@ func TestRevokeOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Kill()
-	again := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: h.text, Upstream: h.up.Listener.Addr().String(), Dir: h.Dir, Port: port})
+	again := gatewaytest.Start(t, gatewaytest.Options{Caddyfile: h.text, Upstream: h.up.Addr(), Dir: h.Dir, Port: port})
 	for _, token := range []string{access, program} {
 		r := gatewaytest.PostJSON(t, again.URL+"/mcp", `{}`, "Authorization", "Bearer "+token)
 		wantStatus(t, r, http.StatusUnauthorized)

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -111,36 +110,10 @@ func basic(id, secret string) []string {
 	return []string{"Authorization", "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(id)+":"+url.QueryEscape(secret)))}
 }
 
-// upstream is an MCP server whose every answer is JSON, or an endless stream for
-// a GET. It remembers who called last.
-type upstream struct {
-	*httptest.Server
-	user atomic.Value // of string
-}
-
-func newUpstream(tb testing.TB) *upstream {
-	tb.Helper()
-	u := new(upstream)
-	u.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		u.user.Store(r.Header.Get("X-Mcp-User"))
-		if r.Method != http.MethodGet {
-			w.Header().Set("Content-Type", "application/json")
-			_, _ = fmt.Fprint(w, `{}`)
-			return
-		}
-		w.Header().Set("Content-Type", "text/event-stream")
-		_, _ = fmt.Fprint(w, "data: hello\n\n")
-		_ = http.NewResponseController(w).Flush() // the client may be gone
-		<-r.Context().Done()
-	}))
-	tb.Cleanup(u.Close)
-	return u
-}
-
 // house is a gateway with every kind of program as a client.
 type house struct {
 	*gatewaytest.Gateway
-	up    *upstream
+	up    *gatewaytest.Upstream
 	robot key // of the client robot, whose keys are in the configuration
 	// away is the key that the client away publishes right now.
 	away      atomic.Pointer[key]
@@ -215,7 +188,7 @@ http://<other> {
 
 func newHouse(tb testing.TB, app string) *house {
 	tb.Helper()
-	h := &house{up: newUpstream(tb), robot: newKey(tb, "r1")}
+	h := &house{up: gatewaytest.NewUpstream(tb, gatewaytest.FeedOnGet), robot: newKey(tb, "r1")}
 	first := newKey(tb, "a1")
 	h.away.Store(&first)
 	h.published = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -240,7 +213,7 @@ func newHouse(tb testing.TB, app string) *house {
 		"<bcrypt>", string(slow), "<published>", h.published.URL+"/jwks", "<app>", app,
 		"<other>", fmt.Sprintf("127.0.0.1:%d", gatewaytest.FreePort(tb)),
 	).Replace(config)
-	h.Gateway = gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: h.text, Upstream: h.up.Listener.Addr().String(), Dir: dir})
+	h.Gateway = gatewaytest.Start(tb, gatewaytest.Options{Caddyfile: h.text, Upstream: h.up.Addr(), Dir: dir})
 	return h
 }
 
@@ -298,55 +271,12 @@ func wantError(tb testing.TB, r gatewaytest.Reply, status int, code string) {
 	}
 }
 
-// stream opens an event stream and returns a channel that is closed when it ends.
-func (h *house) stream(tb testing.TB, token string) <-chan error {
+// stream opens an event stream and returns when its first events are there.
+func (h *house) stream(tb testing.TB, token string) *gatewaytest.Stream {
 	tb.Helper()
-	req, err := http.NewRequestWithContext(tb.Context(), http.MethodGet, h.URL+"/mcp", http.NoBody)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	req.Header.Set("Authorization", "Bearer "+token)
-	resp, err := new(http.Transport).RoundTrip(req)
-	if err != nil {
-		tb.Fatal(err)
-	}
-	tb.Cleanup(func() { _ = resp.Body.Close() })
-	if resp.StatusCode != http.StatusOK {
-		tb.Fatalf("no stream: %d", resp.StatusCode)
-	}
-	ended := make(chan error, 1)
-	go func() {
-		buf := make([]byte, 512)
-		for {
-			if _, err := resp.Body.Read(buf); err != nil {
-				ended <- err
-				return
-			}
-		}
-	}()
-	return ended
-}
-
-// ends wants a stream to end, in order, while others go on.
-func ends(tb testing.TB, stream <-chan error, within time.Duration) {
-	tb.Helper()
-	select {
-	case err := <-stream:
-		if err == nil || !strings.Contains(err.Error(), "EOF") || errors.Is(err, http.ErrBodyReadAfterClose) {
-			tb.Errorf("the stream broke off: %v", err)
-		}
-	case <-time.After(within):
-		tb.Errorf("the stream is open after %s", within)
-	}
-}
-
-func goesOn(tb testing.TB, stream <-chan error) {
-	tb.Helper()
-	select {
-	case err := <-stream:
-		tb.Errorf("the stream ended: %v", err)
-	default:
-	}
+	s := gatewaytest.OpenStream(tb, http.MethodGet, h.URL+"/mcp", token, "")
+	s.GoesOn(tb)
+	return s
 }
 
 // eventually tries every so often until it succeeds.

@@ -28,7 +28,7 @@ func TestPrograms(t *testing.T) {
 			for range 2 {
 				v, header := request()
 				wantStatus(t, h.call(t, h.token(t, v, header...)), http.StatusOK)
-				if user := h.up.user.Load(); user != "client|"+id {
+				if user := h.up.One(t).Header.Get("X-Mcp-User"); user != "client|"+id {
 					t.Errorf("the server sees %q", user)
 				}
 			}
@@ -146,7 +146,7 @@ func TestSecretChanges(t *testing.T) {
 	token := h.token(t, form(), basic("slow", slowSecret)...)
 	i := strings.Index(h.text, "$2a$")
 	changed := h.text[:i] + "$2a$04$X3ulqf/iGxnf1k6oMZ.RZeJUoqI9PX2PM4rS5lkIKJXduLGXGPrt6" + h.text[i+60:]
-	if err := h.Reload(changed, h.up.Listener.Addr().String()); err != nil {
+	if err := h.Reload(changed, h.up.Addr()); err != nil {
 		t.Fatal(err)
 	}
 	wantError(t, h.post(t, "/oauth/token", form("grant_type", "client_credentials"), basic("slow", slowSecret)...), http.StatusUnauthorized, "invalid_client")
